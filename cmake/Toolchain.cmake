@@ -1,0 +1,31 @@
+# Compiler settings and third-party libraries. Everything is a system package; nothing is downloaded.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+find_program(CONCLAVE_CCACHE ccache)
+if(CONCLAVE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CONCLAVE_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(fmt REQUIRED)
+
+add_library(conclave_build_flags INTERFACE)
+target_compile_options(conclave_build_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+if(CONCLAVE_WERROR)
+  target_compile_options(conclave_build_flags INTERFACE -Werror)
+endif()
+if(CONCLAVE_ARCH)
+  target_compile_options(conclave_build_flags INTERFACE -march=${CONCLAVE_ARCH})
+endif()
+if(CONCLAVE_SANITIZE)
+  target_compile_options(conclave_build_flags INTERFACE -fsanitize=${CONCLAVE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(conclave_build_flags INTERFACE -fsanitize=${CONCLAVE_SANITIZE})
+endif()
+target_include_directories(conclave_build_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(conclave_build_flags INTERFACE fmt::fmt Threads::Threads OpenMP::OpenMP_CXX)

@@ -1,0 +1,63 @@
+#include "base/log.h"
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <mutex>
+
+namespace conclave {
+namespace {
+
+struct Log {
+  std::shared_ptr<spdlog::logger> logger;
+  std::mutex mutex;
+  std::string prefix;
+  Log() : logger(spdlog::stderr_color_mt("conclave")) {
+    logger->set_pattern("%^[%T]%$ %v");
+    logger->flush_on(spdlog::level::info);
+  }
+};
+
+Log& log() {
+  static Log instance;
+  return instance;
+}
+
+spdlog::level::level_enum native(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+    case LogLevel::kOff:
+      return spdlog::level::off;
+  }
+  return spdlog::level::info;
+}
+
+}  // namespace
+
+void set_log_level(LogLevel level) { log().logger->set_level(native(level)); }
+
+void set_log_prefix(std::string prefix) {
+  const std::lock_guard lock(log().mutex);
+  log().prefix = std::move(prefix);
+}
+
+void log_line(LogLevel level, std::string_view text) {
+  std::string line;
+  {
+    const std::lock_guard lock(log().mutex);
+    line = log().prefix;
+  }
+  if (level == LogLevel::kWarning) line += "warning: ";
+  if (level == LogLevel::kError) line += "error: ";
+  line += text;
+  log().logger->log(native(level), "{}", line);
+}
+
+}  // namespace conclave

@@ -1,0 +1,31 @@
+// Log lines for people, on standard error: "[12:34:56] text". Metrics and results do not go through here.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <string>
+#include <string_view>
+
+namespace conclave {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
+
+void set_log_level(LogLevel level);
+/// Put before every line, e.g. "rank 3: "; empty by default.
+void set_log_prefix(std::string prefix);
+void log_line(LogLevel level, std::string_view text);
+
+template <typename... Values>
+void log_debug(fmt::format_string<Values...> text, Values&&... values) {
+  log_line(LogLevel::kDebug, fmt::format(text, std::forward<Values>(values)...));
+}
+template <typename... Values>
+void log_info(fmt::format_string<Values...> text, Values&&... values) {
+  log_line(LogLevel::kInfo, fmt::format(text, std::forward<Values>(values)...));
+}
+template <typename... Values>
+void log_warning(fmt::format_string<Values...> text, Values&&... values) {
+  log_line(LogLevel::kWarning, fmt::format(text, std::forward<Values>(values)...));
+}
+
+}  // namespace conclave

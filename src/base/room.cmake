@@ -1,0 +1,6 @@
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
+find_path(NLOHMANN_JSON_INCLUDE_DIR nlohmann/json.hpp REQUIRED)
+find_package(spdlog REQUIRED)
+target_include_directories(conclave_base PRIVATE ${XXHASH_INCLUDE_DIR} ${NLOHMANN_JSON_INCLUDE_DIR})
+target_link_libraries(conclave_base PRIVATE ${XXHASH_LIBRARY} spdlog::spdlog)
