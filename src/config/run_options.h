@@ -1,0 +1,87 @@
+// Checkpoints, logging, the device, and the options of single commands.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace conclave {
+
+struct CheckpointOptions {
+  std::optional<std::string> save;  ///< run directory
+  std::optional<std::string> load;
+  std::optional<std::string> pretrained_checkpoint;  ///< loaded as with --finetune when --load has none
+  int64_t save_interval = 0;                         ///< steps; 0: only at the end and on a signal
+  int64_t save_retain_interval = 0;  ///< checkpoints whose iteration it divides are kept for ever; 0: all are
+  int64_t keep_last = 0;             ///< newest checkpoints kept; 0: all
+  int64_t ckpt_step = 0;             ///< iteration to load; 0: the latest
+  bool finetune = false;
+  bool no_load_optim = false;
+  bool no_load_rng = false;
+  bool no_save_optim = false;
+  bool no_save_rng = false;
+  bool exit_on_missing_checkpoint = false;
+  bool use_checkpoint_args = false;
+  bool async_save = false;
+};
+
+struct LoggingOptions {
+  int64_t log_interval = 100;
+  bool log_throughput = false;
+  bool log_num_zeros_in_grad = false;
+  bool log_params_norm = false;
+  bool log_max_attention_logit = false;
+  bool log_progress = false;
+  int64_t log_layer_stats_interval = 0;  ///< steps between per-layer norms and largest logits; 0: never
+  bool log_memory_to_tensorboard = false;
+  bool log_timers_to_tensorboard = false;
+  bool log_validation_ppl_to_tensorboard = false;
+  std::optional<std::string> tensorboard_dir;
+  int64_t tensorboard_log_interval = 1;
+  int64_t timing_log_level = 0;    ///< 0, 1, 2
+  std::string progress = "auto";   ///< auto (a bar on a terminal), bar, plain, off
+  std::string log_level = "info";  ///< debug, info, warning, error
+};
+
+struct DeviceOptions {
+  std::string device = "cpu";  ///< cpu, cuda, sim
+  int64_t threads = 0;         ///< CPU threads; 0: as many as cores the process may use
+};
+
+/// `conclave generate`.
+struct GenerateOptions {
+  std::vector<std::string> prompt;         ///< one text per sequence; none: interactive on a terminal
+  std::optional<std::string> prompt_file;  ///< a text; its lines are not split
+  bool interactive = false;
+  int64_t max_new_tokens = 100;
+  int64_t num_samples = 1;
+  bool greedy = false;
+  double temperature = 1.0;
+  int64_t top_k = 0;   ///< 0: off
+  double top_p = 0.0;  ///< 0: off
+  bool ignore_eod = false;
+  bool stream = true;
+};
+
+/// `conclave eval`.
+struct EvalOptions {
+  std::vector<std::string> text_file;     ///< plain text to measure
+  std::optional<std::string> split_name;  ///< train, valid, test; none: the whole of data_path
+};
+
+/// `conclave inspect DIR`.
+struct InspectOptions {
+  std::optional<int64_t> iteration;
+  bool verify = false;
+  std::optional<std::string> diff;
+};
+
+/// `conclave bench NAME ...`, and machine-readable answers of the other commands.
+struct BenchOptions {
+  bool json = false;
+  std::optional<std::string> dtype;
+  double min_seconds = 0.5;  ///< measuring time of one case
+};
+
+}  // namespace conclave
