@@ -1,0 +1,17 @@
+#include "device/device.h"
+
+#include "base/error.h"
+#include "device/cpu/cpu_device.h"
+#include "device/cuda_device.h"
+#include "device/sim/sim_device.h"
+
+namespace conclave {
+
+std::unique_ptr<Device> make_device(const std::string& name) {
+  if (name == "cpu") return make_cpu_device();
+  if (name == "cuda") return make_cuda_device();
+  if (name == "sim") return make_sim_device();
+  throw_user(fmt::format("--device {}: no such device; use cpu, cuda or sim", name));
+}
+
+}  // namespace conclave

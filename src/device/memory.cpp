@@ -1,0 +1,70 @@
+#include "device/memory.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace conclave {
+
+std::string_view memory_category_name(MemoryCategory category) {
+  constexpr std::string_view kNames[] = {"weights", "gradients", "optimizer", "activations", "workspace"};
+  return kNames[static_cast<int>(category)];
+}
+
+MemoryBlock::~MemoryBlock() { owner_->release(*this); }
+
+std::shared_ptr<MemoryBlock> Allocator::allocate(int64_t bytes, MemoryTag tag) {
+  CONCLAVE_CHECK(bytes >= 0, "negative allocation of {} bytes for '{}'", bytes, tag.name);
+  const int64_t rounded = round_up(bytes, kAlignment);
+  CONCLAVE_USER_CHECK(
+      limit_ == 0 || statistics_.current_total + rounded <= limit_,
+      "[device/memory] out of memory: {} for '{}' on top of {} would pass the limit of {}; use a smaller "
+      "--micro-batch-size, --recompute-granularity, or a larger limit\n{}",
+      human_bytes(rounded), tag.name, human_bytes(statistics_.current_total), human_bytes(limit_), report());
+  auto block = std::make_shared<MemoryBlock>(*this, rounded == 0 ? nullptr : take(rounded), rounded, tag);
+  const auto category = static_cast<size_t>(tag.category);
+  statistics_.current[category] += rounded;
+  statistics_.current_total += rounded;
+  statistics_.allocation_count += 1;
+  statistics_.category_peak[category] = std::max(statistics_.category_peak[category], statistics_.current[category]);
+  if (track_names_) names_now_[fmt::format("{}/{}", memory_category_name(tag.category), tag.name)] += rounded;
+  if (statistics_.current_total > statistics_.peak_total) {
+    statistics_.peak_total = statistics_.current_total;
+    statistics_.at_peak = statistics_.current;
+    if (track_names_) names_at_peak_ = names_now_;
+  }
+  return block;
+}
+
+void Allocator::release(MemoryBlock& block) {
+  statistics_.current[static_cast<size_t>(block.tag().category)] -= block.bytes();
+  statistics_.current_total -= block.bytes();
+  if (track_names_)
+    names_now_[fmt::format("{}/{}", memory_category_name(block.tag().category), block.tag().name)] -= block.bytes();
+  if (block.bytes() > 0) give_back(block.data(), block.bytes());
+}
+
+void Allocator::reset_peak() {
+  statistics_.peak_total = statistics_.current_total;
+  statistics_.at_peak = statistics_.current;
+  statistics_.category_peak = statistics_.current;
+  names_at_peak_ = names_now_;
+}
+
+const std::map<std::string, int64_t>& Allocator::names_at_peak() const { return names_at_peak_; }
+
+std::string Allocator::report() const {
+  std::string out = fmt::format("{:<12} {:>12} {:>12}\n", "memory", "now", "at peak");
+  for (int i = 0; i < kMemoryCategoryCount; ++i) {
+    const auto index = static_cast<size_t>(i);
+    out += fmt::format("{:<12} {:>12} {:>12}\n", memory_category_name(static_cast<MemoryCategory>(i)),
+                       human_bytes(statistics_.current[index]), human_bytes(statistics_.at_peak[index]));
+  }
+  out += fmt::format("{:<12} {:>12} {:>12}\n", "total", human_bytes(statistics_.current_total),
+                     human_bytes(statistics_.peak_total));
+  return out;
+}
+
+}  // namespace conclave

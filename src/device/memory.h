@@ -1,0 +1,89 @@
+// Device memory with names: every byte belongs to a category and carries what it is for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace conclave {
+
+enum class MemoryCategory : uint8_t { kWeights, kGradients, kOptimizer, kActivations, kWorkspace };
+inline constexpr int kMemoryCategoryCount = 5;
+std::string_view memory_category_name(MemoryCategory category);
+
+/// What an allocation is for. `name` must outlive the allocation (a literal, or a name that the allocator keeps:
+/// intern()).
+struct MemoryTag {
+  MemoryCategory category = MemoryCategory::kActivations;
+  const char* name = "";
+};
+
+/// Bytes asked for, rounded up to kAlignment each; equal on every device for the same program.
+struct MemoryStatistics {
+  std::array<int64_t, kMemoryCategoryCount> current{};        ///< now, by category
+  std::array<int64_t, kMemoryCategoryCount> at_peak{};        ///< when the total was highest, by category
+  std::array<int64_t, kMemoryCategoryCount> category_peak{};  ///< each category's own highest
+  int64_t current_total = 0;
+  int64_t peak_total = 0;
+  int64_t allocation_count = 0;
+};
+
+class Allocator;
+
+/// A block of device memory, given back when the last owner goes. data() is null on `sim` and for zero bytes.
+class MemoryBlock {
+ public:
+  MemoryBlock(Allocator& owner, std::byte* data, int64_t bytes, MemoryTag tag)
+      : owner_(&owner), data_(data), bytes_(bytes), tag_(tag) {}
+  ~MemoryBlock();
+  MemoryBlock(const MemoryBlock&) = delete;
+  MemoryBlock& operator=(const MemoryBlock&) = delete;
+  std::byte* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+  const MemoryTag& tag() const { return tag_; }
+
+ private:
+  Allocator* owner_;
+  std::byte* data_;
+  int64_t bytes_;
+  MemoryTag tag_;
+};
+
+/// Hands out aligned blocks and keeps the books. Not thread-safe: one thread drives a device.
+class Allocator {
+ public:
+  static constexpr int64_t kAlignment = 64;
+  virtual ~Allocator() = default;
+
+  std::shared_ptr<MemoryBlock> allocate(int64_t bytes, MemoryTag tag);
+  const MemoryStatistics& statistics() const { return statistics_; }
+  /// Forgets the peaks: they start again from what is held now.
+  void reset_peak();
+  /// Bytes by tag name when the total was highest ("category/name" -> bytes).
+  const std::map<std::string, int64_t>& names_at_peak() const;
+  /// Keeps books by name as well (a little slower); off by default.
+  void set_name_tracking(bool on) { track_names_ = on; }
+  /// Allocations above this total throw UserError naming what holds what; 0 = no limit.
+  void set_limit(int64_t bytes) { limit_ = bytes; }
+  /// Table of current and peak bytes for people.
+  std::string report() const;
+
+ protected:
+  virtual std::byte* take(int64_t bytes) = 0;
+  virtual void give_back(std::byte* data, int64_t bytes) = 0;
+
+ private:
+  friend class MemoryBlock;
+  void release(MemoryBlock& block);
+  MemoryStatistics statistics_;
+  bool track_names_ = false;
+  int64_t limit_ = 0;
+  std::map<std::string, int64_t> names_now_;
+  std::map<std::string, int64_t> names_at_peak_;
+};
+
+}  // namespace conclave

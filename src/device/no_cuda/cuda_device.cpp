@@ -1,0 +1,12 @@
+#include "device/cuda_device.h"
+
+#include "base/error.h"
+
+namespace conclave {
+
+std::unique_ptr<Device> make_cuda_device() {
+  throw_user("--device cuda: this program was built without CUDA; use --device cpu, or build the `cuda` preset");
+}
+bool cuda_is_built_in() { return false; }
+
+}  // namespace conclave

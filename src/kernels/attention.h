@@ -1,0 +1,49 @@
+// Blockwise softmax attention with O(S) memory: no S×S matrix ever stands. Online softmax: Milakov & Gimelshein 2018;
+// tiling and the backward from the log-sum-exp: Dao et al. 2022.
+#pragma once
+
+#include <vector>
+
+#include "base/philox.h"
+#include "kernels/kernel.h"
+
+namespace conclave::kernels {
+
+/// Which keys query i of sequence b may see: document_start(b,i) <= j <= i + (Skv - S) (causal), and j > i + (Skv - S)
+/// - window if window > 0 (the window counts the token itself).
+struct AttentionMask {
+  bool causal = true;
+  int64_t window = 0;      ///< 0 = none
+  Tensor document_starts;  ///< [B,S] i32: first key of the query's document; optional (packed documents)
+};
+
+/// Dropout on the attention probabilities. Element ((h*S)+i)*Skv + j of stream `streams[b]` keeps if uniform >= rate.
+struct AttentionDropout {
+  float rate = 0;
+  std::vector<RandomStream> streams;  ///< one per sequence of the micro-batch; empty if rate is 0
+};
+
+/// q [B,n,S,D], k [B,g,Skv,D], v [B,g,Skv,Dv], g divides n; out [S,B,n*Dv]; lse [B,n,S] f32 (natural log-sum-exp of
+/// scaled scores). dtypes f32 or bf16; softmax and sums in f32. A query that sees no key gives zeros.
+struct AttentionForwardArgs {
+  Tensor q, k, v, out;
+  Tensor lse;  ///< optional when no backward follows
+  AttentionMask mask;
+  AttentionDropout dropout;
+  float scale = 1;
+};
+void attention_forward(const Stream& stream, const AttentionForwardArgs& args);
+Cost attention_forward_cost(const AttentionForwardArgs& args);
+
+/// dout, out [S,B,n*Dv] -> dq [B,n,S,D], dk [B,g,Skv,D], dv [B,g,Skv,Dv], overwritten; deterministic (no atomics).
+struct AttentionBackwardArgs {
+  Tensor dout, q, k, v, out, lse;
+  Tensor dq, dk, dv;
+  AttentionMask mask;
+  AttentionDropout dropout;
+  float scale = 1;
+};
+void attention_backward(const Stream& stream, const AttentionBackwardArgs& args);
+Cost attention_backward_cost(const AttentionBackwardArgs& args);
+
+}  // namespace conclave::kernels

@@ -1,0 +1,47 @@
+// What every op shares: where it runs and what it costs.
+//
+// One op, one stem: `<op>.h` declares Args (tensors with their shapes), the launcher, `<op>_cost`; `<op>.cpp` checks
+// shapes and dtypes, takes workspace and picks the back end; `ref/<op>.h` is scalar truth, templated on float and
+// double; `cpu/<op>.cpp` is threaded and vectorised; `sim/<op>.cpp` books the cost; `cuda/<op>.cu` (or `no_cuda/`) is
+// what GPUs run.
+#pragma once
+
+#include "base/error.h"
+#include "device/device.h"
+#include "tensor/tensor.h"
+
+namespace conclave::kernels {
+
+/// Whether an output is replaced or added to.
+enum class Accumulate { kOverwrite, kAdd };
+
+/// Calls BACKEND::op(stream, args) for the stream's device. Each name must exist in cpu, sim and cuda (or no_cuda): a
+/// forgotten one fails to link.
+#define CONCLAVE_KERNEL_DISPATCH(op, stream, args) \
+  do {                                             \
+    switch ((stream).device().kind()) {            \
+      case ::conclave::DeviceKind::kCpu:           \
+        cpu::op((stream), (args));                 \
+        break;                                     \
+      case ::conclave::DeviceKind::kSim:           \
+        sim::op((stream), (args));                 \
+        break;                                     \
+      case ::conclave::DeviceKind::kCuda:          \
+        cuda::op((stream), (args));                \
+        break;                                     \
+    }                                              \
+  } while (false)
+
+/// Declares the three back ends of an op in the current namespace.
+#define CONCLAVE_KERNEL_BACKENDS(op, Args)         \
+  namespace cpu {                                  \
+  void op(const Stream& stream, const Args& args); \
+  }                                                \
+  namespace sim {                                  \
+  void op(const Stream& stream, const Args& args); \
+  }                                                \
+  namespace cuda {                                 \
+  void op(const Stream& stream, const Args& args); \
+  }
+
+}  // namespace conclave::kernels
