@@ -1,0 +1,41 @@
+// What a parameter is; its memory lives behind a ParameterStore.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tensor/shard.h"
+
+namespace conclave {
+
+/// How a parameter starts. Every value is a function of (seed, tensor name, global element index).
+struct Initializer {
+  enum class Kind { kZeros, kOnes, kNormal };
+  Kind kind = Kind::kZeros;
+  double std = 0;
+  static Initializer zeros() { return {Kind::kZeros, 0}; }
+  static Initializer ones() { return {Kind::kOnes, 0}; }
+  static Initializer normal(double std) { return {Kind::kNormal, std}; }
+};
+
+/// What the optimizer and the learning-rate groups want to know.
+enum class ParameterRole { kMatrix, kExpertMatrices, kEmbedding, kOutput, kRouter, kNorm, kBias };
+
+struct ParameterSpec {
+  std::string name;  ///< logical name, e.g. "decoder.layers.0.self_attention.linear_qkv.weight"
+  ShardSpec shard;   ///< global shape and the boxes held here
+  Initializer init;
+  ParameterRole role = ParameterRole::kMatrix;
+  bool weight_decay = true;
+  /// What one matrix is for optimizers over whole matrices: trailing axes; leading axes are a stack (experts).
+  int matrix_axes = 2;
+};
+
+/// A handle; made by ParameterStore::declare and valid as long as the store.
+struct Parameter {
+  ParameterSpec spec;
+  int index = 0;  ///< in order of declaration
+};
+
+}  // namespace conclave
