@@ -44,4 +44,23 @@ enum class Accumulate { kOverwrite, kAdd };
   void op(const Stream& stream, const Args& args); \
   }
 
+/// The `sim` twin of an op: books its cost. One line in sim/<op>.cpp, inside namespace conclave::kernels.
+#define CONCLAVE_SIM_KERNEL(op, Args)                                                                     \
+  namespace sim {                                                                                         \
+  void op(const Stream& stream, const Args& args) { stream.device().ledger().add(#op, op##_cost(args)); } \
+  }
+
+/// The twin of a CUDA kernel where CUDA is not built in. One line in no_cuda/<op>.cpp, inside namespace
+/// conclave::kernels.
+#define CONCLAVE_NO_CUDA_KERNEL(op, Args)                          \
+  namespace cuda {                                                 \
+  void op(const Stream&, const Args&) { throw_without_cuda(#op); } \
+  }
+[[noreturn]] void throw_without_cuda(const char* op);
+
+/// Throws unless `tensor` has this shape and dtype: "[kernels/gemm] c must be f32 [3, 5]; got bf16 [3, 4]".
+void check_tensor(const char* op, const char* name, const Tensor& tensor, const Shape& shape, DType dtype);
+/// "bf16 [3, 4]", or "nothing".
+std::string describe(const Tensor& tensor);
+
 }  // namespace conclave::kernels
