@@ -1,0 +1,79 @@
+// Functions of sixteen floats at once. Polynomials were fitted here by weighted least squares iterated to the minimax;
+// relative errors are those measured by tests/kernels/vector_math_test.cpp.
+#pragma once
+
+#include "kernels/cpu/vector.h"
+
+namespace conclave::kernels::cpu {
+
+/// 2^x; relative error < 2e-7. Exactly 0 for x <= -126 (and -infinity), infinity from 128 on; NaN stays.
+inline VecF exp2(VecF x) {
+  x = maximum(x, broadcast(-126.0f));
+  x = minimum(x, broadcast(129.0f));
+  // Adding 1.5·2^23 rounds to the nearest whole number and leaves it in the low bits.
+  const VecF shifted = x + 0x1.8p23f;
+  const VecI whole = std::bit_cast<VecI>(shifted) - std::bit_cast<int32_t>(0x1.8p23f);
+  const VecF r = x - (shifted - 0x1.8p23f);
+  VecF p = broadcast(0.000153533606f);
+  p = p * r + 0.00133988749f;
+  p = p * r + 0.00961843737f;
+  p = p * r + 0.0555033247f;
+  p = p * r + 0.240226479f;
+  p = p * r + 0.693147203f;
+  p = p * r + 1.0f;
+  // 2^(whole-1), then doubled: whole = 128 has no float of its own, and whole = -126 becomes exactly zero.
+  const VecF power = std::bit_cast<VecF>((whole + 126) << 23);
+  return p * power * 2.0f;
+}
+
+/// e^(x + rest) for |rest| < 0.03: what a float cannot hold of an exponent may be given apart.
+inline VecF exp_of_sum(VecF x, VecF rest) {
+  x = maximum(x, broadcast(-87.3365f));
+  x = minimum(x, broadcast(89.0f));
+  const VecF shifted = x * 1.44269504f + 0x1.8p23f;
+  const VecI whole = std::bit_cast<VecI>(shifted) - std::bit_cast<int32_t>(0x1.8p23f);
+  const VecF n = shifted - 0x1.8p23f;
+  const VecF r = (x - n * 0.693359375f) - n * -2.12194440e-4f + rest;
+  VecF p = broadcast(0.00138146083f);
+  p = p * r + 0.00836871134f;
+  p = p * r + 0.0416683875f;
+  p = p * r + 0.166665207f;
+  p = p * r + 0.499999935f;
+  p = p * (r * r) + r + 1.0f;
+  const VecF power = std::bit_cast<VecF>((whole + 126) << 23);
+  return p * power * 2.0f;
+}
+
+/// e^x; relative error < 2e-7. Exactly 0 for x <= -87 (and -infinity), infinity above 88.73; NaN stays.
+inline VecF exp(VecF x) { return exp_of_sum(x, VecF{}); }
+
+/// 1 / (1 + e^-x).
+inline VecF sigmoid(VecF x) { return 1.0f / (1.0f + exp(-x)); }
+
+/// Φ(x) and φ(x) of the standard normal distribution; Φ keeps its relative accuracy (< 1e-6) far into the left tail.
+struct NormalCurve {
+  VecF cumulative;
+  VecF density;
+};
+inline NormalCurve normal_curve(VecF x) {
+  const VecF magnitude = minimum(x < 0.0f ? -x : x, broadcast(16.0f));
+  // x² = high² + (x + high)(x - high), where high has so few digits that its square is exact: the exponent of
+  // e^(-x²/2) needs more digits than a float has.
+  const VecF high = std::bit_cast<VecF>(std::bit_cast<VecU>(magnitude) & 0xfffff000u);
+  const VecF tail = exp_of_sum(-0.5f * (high * high), -0.5f * ((magnitude + high) * (magnitude - high)));
+  // Φ(-|x|) = e^(-x²/2) t p(t), t = 3/(3+|x|).
+  const VecF t = 3.0f / (3.0f + magnitude);
+  VecF p = broadcast(-0.0227640296f);
+  p = p * t + 0.129594871f;
+  p = p * t + -0.271278395f;
+  p = p * t + 0.218955154f;
+  p = p * t + -0.0533718227f;
+  p = p * t + 0.119916288f;
+  p = p * t + 0.112417949f;
+  p = p * t + 0.133575129f;
+  p = p * t + 0.132954879f;
+  const VecF left = tail * (t * p);
+  return {x < 0.0f ? left : 1.0f - left, tail * 0.398942280f};
+}
+
+}  // namespace conclave::kernels::cpu
