@@ -1,12 +1,105 @@
 #include "cli/cli.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <new>
+
+#include "base/error.h"
+#include "base/exit_code.h"
+#include "base/text.h"
+#include "cli/command.h"
 
 namespace conclave {
+namespace {
 
-int run_command_line(int, char**) {
-  std::fputs("conclave: no command is built yet\n", stderr);
-  return 2;
+constexpr const char* kVersion = "0.1.0";
+
+int code(ExitCode exit) { return static_cast<int>(exit); }
+
+void print_help() {
+  fmt::print("Conclave trains Mixture-of-Experts language models.\n\n");
+  for (const Command& command : commands()) {
+    fmt::print("  conclave {:14} {}{}\n", command.name, command.help,
+               command.run == nullptr ? " (not available yet)" : "");
+  }
+  fmt::print("\nconclave COMMAND --help says more about one; conclave --version.\n");
+}
+
+const Command& find_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Command& command : commands()) {
+    if (name == command.name) return command;
+    names.push_back(command.name);
+  }
+  const std::vector<std::string> near = nearest_names(name, names);
+  throw UsageError(fmt::format("[cli] unknown command '{}'; {}; conclave --help lists all", name,
+                               near.empty() ? "none is like it" : "nearest: " + join(near, ", ")));
+}
+
+bool asks_for_help(const std::vector<std::string>& arguments) {
+  return std::any_of(arguments.begin(), arguments.end(),
+                     [](const std::string& a) { return a == "--help" || a == "-h"; });
+}
+
+int dispatch(const std::vector<std::string>& words) {
+  if (words.empty()) {
+    print_help();
+    return code(ExitCode::kUsage);
+  }
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+    print_help();
+    return code(ExitCode::kDone);
+  }
+  if (words[0] == "--version") {
+    fmt::print("conclave {}\n", kVersion);
+    return code(ExitCode::kDone);
+  }
+  const Command& command = find_command(words[0]);
+  const CommandLine line{{words.begin() + 1, words.end()}};
+  if (command.run == nullptr) {
+    throw UsageError(fmt::format("[cli] the command '{}' is not available yet", command.name));
+  }
+  if (asks_for_help(line.arguments)) {
+    fmt::print("{}", help_text(command));
+    return code(ExitCode::kDone);
+  }
+  return command.run(line);
+}
+
+// What could not be written (a full disk, a closed pipe) must not look like success.
+int flushed(int exit_code) {
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (written || exit_code != 0) return exit_code;
+  fmt::print(stderr, "conclave: standard output could not be written\n");
+  return code(ExitCode::kFailed);
+}
+
+int report(const std::exception& error, ExitCode exit) {
+  std::fflush(stdout);
+  fmt::print(stderr, "conclave: {}\n", error.what());
+  return code(exit);
+}
+
+}  // namespace
+
+std::string help_text(const Command& command) {
+  return fmt::format("conclave {} {}\n\n{}\n", command.name, command.usage, command.help);
+}
+
+int run_command_line(int argc, char** argv) {
+  try {
+    return flushed(dispatch({argv + std::min(argc, 1), argv + argc}));
+  } catch (const ExitRequest& e) {
+    return report(e, e.code());
+  } catch (const UsageError& e) {
+    return report(e, ExitCode::kUsage);
+  } catch (const std::bad_alloc&) {
+    return report(UserError("out of memory; make the job smaller, or give it a larger machine"), ExitCode::kFailed);
+  } catch (const std::exception& e) {
+    return report(e, ExitCode::kFailed);
+  }
 }
 
 }  // namespace conclave

@@ -9,7 +9,8 @@ namespace conclave::proof {
 /// One case that did not pass, or that needs something not built yet.
 struct GoldenNote {
   std::string name;  ///< case, e.g. "cap_probs" or "lr_wd.json#3"
-  std::string text;  ///< failed: first tensor or value that is off and by how much; not built: the missing option, feature or model
+  std::string text;  ///< failed: first tensor or value that is off and by how much; not built: the missing option,
+                     ///< feature or model
 };
 
 /// The outcome for a folder (label "router") or for one file of it (label "training/flops.json").
@@ -20,8 +21,9 @@ struct GoldenReport {
   std::vector<GoldenNote> not_built;
 };
 
-// Each takes the folder itself (".../golden/router") and reads every case there; loose files are ignored. The first report is the
-// folder's own and counts everything; `schedule` and `training` add one per file. A case that cannot be read counts as failed.
+// Each takes the folder itself (".../golden/router") and reads every case there; loose files are ignored. The first
+// report is the folder's own and counts everything; `schedule` and `training` add one per file. A case that cannot be
+// read counts as failed.
 std::vector<GoldenReport> golden_data(const std::string& folder);
 std::vector<GoldenReport> golden_hf(const std::string& folder);
 std::vector<GoldenReport> golden_layout(const std::string& folder);

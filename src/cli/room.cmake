@@ -1,0 +1,1 @@
+target_compile_definitions(conclave_cli PRIVATE CONCLAVE_DEFAULT_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
