@@ -19,6 +19,8 @@ add_library(conclave_build_flags INTERFACE)
 target_compile_options(conclave_build_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
 # kernels/cpu passes vectors wider than the registers of some machines, between inlined functions only.
 target_compile_options(conclave_build_flags INTERFACE -Wno-psabi)
+# Members of an Args struct that are not named in an initialiser have their defaults: that is what the structs are for.
+target_compile_options(conclave_build_flags INTERFACE -Wno-missing-field-initializers)
 if(CONCLAVE_WERROR)
   target_compile_options(conclave_build_flags INTERFACE -Werror)
 endif()

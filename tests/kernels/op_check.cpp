@@ -10,10 +10,16 @@ constexpr int64_t kGuardElements = 64;
 constexpr uint8_t kGuardByte = 0xA5;
 constexpr uint8_t kGarbageByte = 0xFF;  // NaN in every float dtype, -1 in the signed ones
 
+class EmptyAllocator final : public Allocator {
+ protected:
+  std::byte* take(int64_t) override { return nullptr; }
+  void give_back(std::byte*, int64_t) override {}
+};
+
 /// A device that says it is CUDA and holds nothing: for the answer of an absent CUDA.
 class ClaimsToBeCuda final : public Device {
  public:
-  ClaimsToBeCuda() : Device(nullptr) {}
+  ClaimsToBeCuda() : Device(std::make_unique<EmptyAllocator>()) {}
   DeviceKind kind() const override { return DeviceKind::kCuda; }
   std::string name() const override { return "cuda"; }
   Stream default_stream() override { return Stream(*this); }

@@ -54,6 +54,27 @@ inline void store_first(T* target, VecF value, int64_t count) {
   std::memcpy(target, lanes, static_cast<size_t>(count) * sizeof(T));
 }
 
+/// All lanes, or the first `count` of them.
+template <typename T>
+inline VecF load_some(const T* source, int64_t count) {
+  return count == kLanes ? load(source) : load_first(source, count);
+}
+template <typename T>
+inline void store_some(T* target, VecF value, int64_t count) {
+  count == kLanes ? store(target, value) : store_first(target, value, count);
+}
+
+/// A lambda that must not stay a call: its captures would live in memory.
+#define CONCLAVE_INLINE_LAMBDA __attribute__((always_inline))
+
+/// body(j, count) for each vector of [0, length): count is 16, a constant to the compiler, but for the last one.
+template <typename Body>
+__attribute__((always_inline)) inline void for_each_vector(int64_t length, Body body) {
+  int64_t j = 0;
+  for (; j + kLanes <= length; j += kLanes) body(j, kLanes);
+  if (j < length) body(j, length - j);
+}
+
 /// Larger and smaller of two; a NaN in `a` stays.
 inline VecF maximum(VecF a, VecF b) { return a < b ? b : a; }
 inline VecF minimum(VecF a, VecF b) { return a > b ? b : a; }
