@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "nn/kv_cache.h"
 #include "nn/parameter_store.h"
 #include "nn/saved_tensor.h"
 #include "nn/weight_gradient_queue.h"
@@ -46,6 +47,7 @@ struct Context {
   bool with_gradient = false;  ///< a backward will follow: keep what it needs
   Pass pass = Pass::kPlain;
   LossWeights loss_weights;
+  KvCache* cache = nullptr;  ///< generation only
 
   Device& device() const { return stream.device(); }
   DType compute_dtype() const { return store.compute_dtype(); }

@@ -30,6 +30,10 @@ struct ParameterSpec {
   bool weight_decay = true;
   /// What one matrix is for optimizers over whole matrices: trailing axes; leading axes are a stack (experts).
   int matrix_axes = 2;
+  /// Places that add to the gradient independently (a tied embedding has two, perhaps on two pipeline stages). Each has
+  /// a buffer of its own and they are summed, in order, when the step's gradients are finalised: so no schedule changes
+  /// the order of the sum.
+  int gradient_uses = 1;
 };
 
 /// A handle; made by ParameterStore::declare and valid as long as the store.

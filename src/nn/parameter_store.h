@@ -32,7 +32,7 @@ class ParameterStore {
   virtual Tensor acquire(const Parameter& parameter) = 0;
   virtual void release(const Parameter& parameter) = 0;
   /// The f32 buffer that weight gradients are added to, [local shape].
-  virtual Tensor gradient(const Parameter& parameter) = 0;
+  virtual Tensor gradient(const Parameter& parameter, int use = 0) = 0;
   /// A module says so once per micro-batch, after its last addition to gradient().
   virtual void gradient_complete(const Parameter& parameter) = 0;
   /// A persistent buffer by name.

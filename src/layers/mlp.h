@@ -1,0 +1,42 @@
+// The dense feed-forward network: FC1, activation, FC2.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/activation.h"
+#include "layers/linear.h"
+
+namespace conclave {
+
+struct MlpConfig {
+  std::string name;  ///< "decoder.layers.0.mlp"
+  int64_t hidden = 0;
+  int64_t width = 0;  ///< F
+  kernels::ActivationKind activation = kernels::ActivationKind::kSwiGlu;
+  bool bias = false;
+  float clamp = 0;
+  float linear_offset = 0;
+  Initializer init, output_init;
+};
+
+struct MlpSaved {
+  SavedTensor input;   ///< [..., H]
+  Tensor fc1;          ///< [R, F or 2F]
+  SavedTensor hidden;  ///< [R, F], activation output
+};
+
+class Mlp {
+ public:
+  Mlp(ParameterStore& store, const MlpConfig& config);
+  /// x [..., H] -> [..., H].
+  Tensor forward(const Context& context, const SavedTensor& x_saved, const Tensor& x, MlpSaved* saved) const;
+  Tensor backward(const Context& context, const Tensor& dy, const MlpSaved& saved) const;
+
+ private:
+  MlpConfig config_;
+  Linear fc1_, fc2_;
+  Tensor activate(const Context& context, const Tensor& fc1) const;
+};
+
+}  // namespace conclave
