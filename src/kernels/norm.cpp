@@ -50,6 +50,7 @@ void norm_backward(const Stream& stream, const NormBackwardArgs& args) {
   check_tensor(op, "weight", args.weight, {width}, dtype);
   check_tensor(op, "rstd", args.rstd, {rows}, DType::kF32);
   if (args.kind == NormKind::kLayer) check_tensor(op, "mean", args.mean, {rows}, DType::kF32);
+  if (args.residual) check_tensor(op, "residual", args.residual, {rows, width}, dtype);
   if (args.dweight) check_tensor(op, "dweight", args.dweight, {width}, DType::kF32);
   if (args.dbias) check_tensor(op, "dbias", args.dbias, {width}, DType::kF32);
   CONCLAVE_CHECK(args.kind == NormKind::kLayer || !args.dbias, "[kernels/{}] RMSNorm has no bias", op);
@@ -64,12 +65,12 @@ void norm_backward(const Stream& stream, const NormBackwardArgs& args) {
 
 Cost norm_backward_cost(const NormBackwardArgs& args) {
   const double per_element = args.kind == NormKind::kRms ? 9 : 13;
-  const double writes = args.accumulate_dx == Accumulate::kAdd ? 2 : 1;
+  const double passes = args.residual ? 2 : 1;
   return {per_element * static_cast<double>(args.x.element_count()),
           static_cast<double>(args.x.bytes() + args.dy.bytes() + args.weight.bytes() + args.rstd.bytes() +
                               (args.mean ? args.mean.bytes() : 0) + 2 * (args.dweight ? args.dweight.bytes() : 0) +
                               2 * (args.dbias ? args.dbias.bytes() : 0)) +
-              writes * static_cast<double>(args.dx.bytes())};
+              passes * static_cast<double>(args.dx.bytes())};
 }
 
 }  // namespace conclave::kernels

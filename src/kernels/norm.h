@@ -21,7 +21,7 @@ struct NormForwardArgs {
 void norm_forward(const Stream& stream, const NormForwardArgs& args);
 Cost norm_forward_cost(const NormForwardArgs& args);
 
-/// dx [R,W] (overwritten or added to); dweight, dbias [W] f32 are added to, in an order that depends on R and W alone.
+/// dx [R,W] is overwritten; dweight, dbias [W] f32 are added to, in an order that depends on R and W alone.
 struct NormBackwardArgs {
   NormKind kind = NormKind::kRms;
   Tensor dy, x, weight;
@@ -29,7 +29,8 @@ struct NormBackwardArgs {
   Tensor dx;
   Tensor dweight, dbias;  ///< optional: undefined = not wanted
   float weight_offset = 0;
-  Accumulate accumulate_dx = Accumulate::kOverwrite;
+  Tensor residual;  ///< [R,W] of dx's dtype, optional: dx = residual + gradient (the gradient that passes the norm by);
+                    ///< may be dx itself
 };
 void norm_backward(const Stream& stream, const NormBackwardArgs& args);
 Cost norm_backward_cost(const NormBackwardArgs& args);

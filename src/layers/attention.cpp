@@ -1,7 +1,5 @@
 #include "layers/attention.h"
 
-#include <utility>
-
 #include "kernels/cache.h"
 #include "kernels/qkv.h"
 #include "kernels/rope.h"
@@ -143,10 +141,8 @@ Tensor Attention::backward(const Context& context, const Tensor& dy, const Atten
   rotate(context, dq, true);
   rotate(context, dk, true);
   if (q_norm_) {
-    const Tensor dq_rotated = std::exchange(dq, context.empty(saved.q.shape(), "attention.dq"));
-    const Tensor dk_rotated = std::exchange(dk, context.empty(saved.k.shape(), "attention.dk"));
-    q_norm_->backward(context, dq_rotated, saved.q_norm, dq, false);
-    k_norm_->backward(context, dk_rotated, saved.k_norm, dk, false);
+    dq = q_norm_->backward(context, dq, saved.q_norm);
+    dk = k_norm_->backward(context, dk, saved.k_norm);
   }
   const int64_t sequence = dy.size(0), batch = dy.size(1);
   const Tensor dfused =

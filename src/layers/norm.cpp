@@ -59,8 +59,8 @@ Tensor Norm::again(const Context& context, const Tensor& x) const {
   return y;
 }
 
-void Norm::backward(const Context& context, const Tensor& dy, const NormSaved& saved, const Tensor& dx,
-                    bool add) const {
+Tensor Norm::backward(const Context& context, const Tensor& dy, const NormSaved& saved, const Tensor& residual) const {
+  const Tensor dx = context.empty(dy.shape(), dy.dtype(), weight_->spec.name.c_str());
   const Weight weight(context.store, *weight_);
   kernels::NormBackwardArgs args{.kind = config_.kind,
                                  .dy = dy.as_matrix(),
@@ -72,10 +72,11 @@ void Norm::backward(const Context& context, const Tensor& dy, const NormSaved& s
                                  .dweight = context.store.gradient(*weight_),
                                  .dbias = bias_ != nullptr ? context.store.gradient(*bias_) : Tensor(),
                                  .weight_offset = config_.one_plus ? 1.0f : 0.0f,
-                                 .accumulate_dx = add ? kernels::Accumulate::kAdd : kernels::Accumulate::kOverwrite};
+                                 .residual = residual.defined() ? residual.as_matrix() : Tensor()};
   kernels::norm_backward(context.stream, args);
   context.store.gradient_complete(*weight_);
   if (bias_ != nullptr) context.store.gradient_complete(*bias_);
+  return dx;
 }
 
 }  // namespace conclave

@@ -30,8 +30,9 @@ class Norm {
   Tensor forward(const Context& context, const SavedTensor& x, const Tensor& x_value, NormSaved* saved) const;
   /// y again, from the saved x: the closure of output-discarding recomputation.
   Tensor again(const Context& context, const Tensor& x) const;
-  /// dx (+)= gradient; the weights' gradients are small and are added at once.
-  void backward(const Context& context, const Tensor& dy, const NormSaved& saved, const Tensor& dx, bool add) const;
+  /// dx = gradient, plus `residual` (the gradient that passes the norm by) if given; the weights' gradients are small
+  /// and are added at once.
+  Tensor backward(const Context& context, const Tensor& dy, const NormSaved& saved, const Tensor& residual = {}) const;
 
  private:
   NormConfig config_;

@@ -31,6 +31,10 @@ class SavedTensor {
   /// Keeps the closure that makes it again: output-discarding recomputation.
   explicit SavedTensor(Rebuild rebuild) : state_(std::make_shared<State>(State{Tensor(), std::move(rebuild)})) {}
 
+  /// Has the value now, drops it at forget() and makes it again when asked later.
+  SavedTensor(Tensor value, Rebuild rebuild)
+      : state_(std::make_shared<State>(State{std::move(value), std::move(rebuild)})) {}
+
   bool defined() const { return state_ != nullptr; }
   /// The value; made now if it was discarded, and then kept until forget().
   const Tensor& get() const;

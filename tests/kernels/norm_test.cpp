@@ -52,18 +52,19 @@ CheckedCase backward_case(const Setting& s) {
   op.input("weight", s.dtype, {s.width}, normal(1, 0.3)).input("rstd", DType::kF32, {s.rows}, uniform(0.3, 0.7));
   if (layer) op.input("mean", DType::kF32, {s.rows}, normal(0.5, 0.1));
   const Tolerance tolerance = rounding(s.dtype, 4, 16);
-  add ? op.in_out("dx", s.dtype, {s.rows, s.width}, normal(), tolerance)
-      : op.output("dx", s.dtype, {s.rows, s.width}, tolerance);
+  if (add) op.input("residual", s.dtype, {s.rows, s.width}, normal());
+  op.output("dx", s.dtype, {s.rows, s.width}, tolerance);
   if (s.extra != Extra::kNoWeightGradient) {
     op.in_out("dweight", DType::kF32, {s.width}, normal(), sum_rounding(DType::kF32, s.rows));
     if (layer) op.in_out("dbias", DType::kF32, {s.width}, normal(), sum_rounding(DType::kF32, s.rows));
   }
-  op.run = [s, add](const Stream& stream, const OpTensors& t) {
+  op.run = [s](const Stream& stream, const OpTensors& t) {
     norm_backward(stream,
                   {s.kind, t["dy"], t["x"], t["weight"], t.optional("mean"), t["rstd"], t["dx"], t.optional("dweight"),
-                   t.optional("dbias"), static_cast<float>(s.offset), add ? Accumulate::kAdd : Accumulate::kOverwrite});
+                   t.optional("dbias"), static_cast<float>(s.offset), t.optional("residual")});
   };
   checked.reference = [s](OpValues& v) {
+    if (v.has("residual")) v["dx"] = v["residual"];
     ref::norm_backward<double>({s.kind, s.rows, s.width, v.data("dy"), v.data("x"), v.data("weight"), v.data("mean"),
                                 v.data("rstd"), v.data("dx"), v.data("dweight"), v.data("dbias"), s.offset});
   };

@@ -88,6 +88,7 @@ struct BackwardRow {
   const T* dy;
   const T* x;
   const T* weight;
+  const T* residual;
   T* dx;
   int64_t width;
   float mean, rstd, offset;
@@ -115,7 +116,7 @@ void backward_row(const BackwardRow<T>& row) {
   for_each_vector(row.width, [&](int64_t j, int64_t n) CONCLAVE_INLINE_LAMBDA {
     const VecF g = load_some(row.dy + j, n) * (load_some(row.weight + j, n) + row.offset);
     VecF dx = row.rstd * (g - mean_g - normal(j, n) * mean_gx);
-    if constexpr (add) dx += load_some(row.dx + j, n);
+    if constexpr (add) dx += load_some(row.residual + j, n);
     store_some(row.dx + j, dx, n);
   });
 }
@@ -141,6 +142,7 @@ void backward_rows(const NormBackwardWork& work) {
   float* bias_partials = args.dbias ? partials + (args.dweight ? blocks * width : 0) : nullptr;
   const T* dy = args.dy.data<T>();
   const T* x = args.x.data<T>();
+  const T* residual = add ? args.residual.data<T>() : nullptr;
   T* dx = args.dx.data<T>();
   const T* weight = args.weight.data<T>();
   const float* rstd = args.rstd.data<float>();
@@ -152,8 +154,9 @@ void backward_rows(const NormBackwardWork& work) {
     if (dweight != nullptr) std::fill_n(dweight, width, 0.0f);
     if (dbias != nullptr) std::fill_n(dbias, width, 0.0f);
     for (int64_t r = b * block; r < std::min(rows, (b + 1) * block); ++r) {
-      backward_row<kind, add, T>({dy + r * width, x + r * width, weight, dx + r * width, width,
-                                  mean != nullptr ? mean[r] : 0.0f, rstd[r], args.weight_offset, dweight, dbias});
+      backward_row<kind, add, T>({dy + r * width, x + r * width, weight, add ? residual + r * width : nullptr,
+                                  dx + r * width, width, mean != nullptr ? mean[r] : 0.0f, rstd[r], args.weight_offset,
+                                  dweight, dbias});
     }
   }
   if (weight_partials != nullptr) add_blocks(weight_partials, blocks, width, args.dweight.data<float>());
@@ -162,7 +165,7 @@ void backward_rows(const NormBackwardWork& work) {
 
 template <typename T>
 void backward_kind(const NormBackwardWork& work) {
-  const bool add = work.args.accumulate_dx == Accumulate::kAdd;
+  const bool add = work.args.residual.defined();
   if (work.args.kind == NormKind::kRms) {
     add ? backward_rows<NormKind::kRms, true, T>(work) : backward_rows<NormKind::kRms, false, T>(work);
   } else {
