@@ -47,7 +47,6 @@ struct PreprocessOptions {
   bool append_eod = false;
   int64_t workers = 0;  ///< threads; 0: as many as cores
   bool skip_bad_lines = false;
-  int64_t log_interval_lines = 0;  ///< 0: by time
 };
 
 }  // namespace conclave

@@ -36,8 +36,6 @@ struct OptimizerOptions {
   std::optional<double> decoupled_min_lr;
   bool override_opt_param_scheduler = false;
   bool use_checkpoint_opt_param_scheduler = false;
-
-  std::optional<double> loss_scale;  ///< f16 only
 };
 
 }  // namespace conclave
