@@ -1,2 +1,5 @@
-find_package(dnnl CONFIG REQUIRED)
-target_link_libraries(conclave_kernels PRIVATE DNNL::dnnl)
+# Not by oneDNN's own configuration file: Debian's demands OpenCL headers, which nothing here includes.
+find_path(DNNL_INCLUDE_DIR dnnl.hpp REQUIRED)
+find_library(DNNL_LIBRARY dnnl REQUIRED)
+target_include_directories(conclave_kernels SYSTEM PRIVATE ${DNNL_INCLUDE_DIR})
+target_link_libraries(conclave_kernels PRIVATE ${DNNL_LIBRARY})
