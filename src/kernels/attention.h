@@ -25,7 +25,8 @@ struct AttentionDropout {
 
 /// q [B,n,S,D], k [B,g,Skv,D], v [B,g,Skv,Dv], g divides n; out [S,B,n*Dv]; lse [B,n,S] f32 (natural log-sum-exp of
 /// scaled scores). dtypes f32 or bf16; softmax and sums in f32. A query that sees no key gives zeros.
-/// key_count > 0: only the first key_count of Skv positions hold keys (a cache with room to grow); they count as Skv everywhere else.
+/// key_count > 0: only the first key_count of Skv positions hold keys (a cache with room to grow); they count as Skv
+/// everywhere else.
 struct AttentionForwardArgs {
   Tensor q, k, v, out;
   int64_t key_count = 0;

@@ -21,6 +21,10 @@ struct GemmArgs {
 
 void gemm(const Stream& stream, const GemmArgs& args);
 Cost gemm_cost(const GemmArgs& args);
+/// Scratch that the launcher takes on cpu and sim.
+int64_t gemm_workspace_bytes(const GemmArgs& args);
+/// oneDNN primitives made by this process so far: a steady training step makes none.
+int64_t gemm_primitives_created();
 
 /// The three products of a linear layer, weights stored [out, in]:
 /// y [T,N] = x [T,K] W^T + bias.

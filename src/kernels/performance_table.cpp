@@ -1,7 +1,11 @@
-#include "kernels/op_case.h"
+#include "kernels/cases/performance_cases.h"
 
 namespace conclave::kernels {
 
-std::vector<OpFamily> performance_table() { return {}; }
+std::vector<OpFamily> performance_table() {
+  return {
+      {"gemm", gemm_performance_cases()},
+  };
+}
 
 }  // namespace conclave::kernels

@@ -1,0 +1,11 @@
+// The families of performance_table(), each made in its own file here. Shapes are those of the benchmark model (H=256,
+// F=512, E=16, K=2, V=8192, T=2048) unless a name says otherwise.
+#pragma once
+
+#include "kernels/op_case.h"
+
+namespace conclave::kernels {
+
+std::vector<OpCase> gemm_performance_cases();
+
+}  // namespace conclave::kernels
