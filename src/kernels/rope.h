@@ -7,8 +7,9 @@ namespace conclave::kernels {
 
 /// Rotates the first D' = 2 * frequencies.size(0) elements of each head; the rest passes through.
 /// Half-split: pairs (i, i + D'/2). Interleaved: pairs (2i, 2i+1).
-/// x [B,n,S,D] f32 or bf16; positions [B,S] i32; frequencies [D'/2] f32 (angle = position * frequency); cos and sin are
-/// multiplied by `scale` (YaRN's mscale; 1 otherwise). `inverse` rotates back: the backward pass.
+/// x [B,n,S,D] f32 or bf16; positions [B,S] i32; frequencies [D'/2] f32 (angle = position * frequency, rounded to f32);
+/// cos and sin are multiplied by `scale` (YaRN's mscale; 1 otherwise). `inverse` turns the other way: the backward
+/// pass.
 struct RopeArgs {
   Tensor x, positions, frequencies;
   bool interleaved = false;

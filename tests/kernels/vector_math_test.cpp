@@ -55,6 +55,20 @@ TEST(VectorMath, ExponentialsAtTheEnds) {
   }
 }
 
+TEST(VectorMath, SineAndCosine) {
+  for (const float start : {-1e6f, -3000.0f, -10.0f, 0.0f, 5000.0f, 999000.0f}) {
+    for (int block = 0; block < 2000; ++block) {
+      VecF x;
+      for (int i = 0; i < 16; ++i) x[i] = start + 0.01f * static_cast<float>(16 * block + i);
+      const SineCosine got = sine_cosine(x);
+      for (int i = 0; i < 16; ++i) {
+        ASSERT_NEAR(static_cast<double>(got.sine[i]), std::sin(static_cast<double>(x[i])), 1e-7) << x[i];
+        ASSERT_NEAR(static_cast<double>(got.cosine[i]), std::cos(static_cast<double>(x[i])), 1e-7) << x[i];
+      }
+    }
+  }
+}
+
 TEST(VectorMath, NormalCurve) {
   const auto cumulative = [](VecF x) { return normal_curve(x).cumulative; };
   const auto density = [](VecF x) { return normal_curve(x).density; };

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -52,6 +53,19 @@ inline void store_first(T* target, VecF value, int64_t count) {
   alignas(64) T lanes[kLanes];
   store(lanes, value);
   std::memcpy(target, lanes, static_cast<size_t>(count) * sizeof(T));
+}
+
+/// Copies a row; faster than a call where rows are short.
+inline void copy_row(void* target, const void* source, int64_t bytes) {
+  auto* to = static_cast<std::byte*>(target);
+  const auto* from = static_cast<const std::byte*>(source);
+  int64_t at = 0;
+  for (; at + 64 <= bytes; at += 64) {
+    VecU piece;
+    std::memcpy(&piece, from + at, 64);
+    std::memcpy(to + at, &piece, 64);
+  }
+  if (at < bytes) std::memcpy(to + at, from + at, static_cast<size_t>(bytes - at));
 }
 
 /// All lanes, or the first `count` of them.

@@ -50,6 +50,45 @@ inline VecF exp(VecF x) { return exp_of_sum(x, VecF{}); }
 /// 1 / (1 + e^-x).
 inline VecF sigmoid(VecF x) { return 1.0f / (1.0f + exp(-x)); }
 
+/// sin x and cos x; absolute error < 1e-7 for |x| < 1e6.
+struct SineCosine {
+  VecF sine;
+  VecF cosine;
+};
+namespace detail {
+// Of eight angles: what is left of whole quarter turns, and how many there were.
+struct Quarters {
+  Half rest;
+  int32_t __attribute__((vector_size(32))) count;
+};
+inline Quarters quarter_turns(Half x) {
+  const VecD wide = __builtin_convertvector(x, VecD);
+  const VecD shifted = wide * 0.63661977236758134 + 0x1.8p52;
+  const VecD rest = wide - (shifted - 0x1.8p52) * 1.5707963267948966;
+  using Long = int64_t __attribute__((vector_size(64)));
+  return {__builtin_convertvector(rest, Half),
+          __builtin_convertvector(std::bit_cast<Long>(shifted), decltype(Quarters::count))};
+}
+}  // namespace detail
+inline SineCosine sine_cosine(VecF x) {
+  const detail::Quarters a = detail::quarter_turns(detail::low_half(x));
+  const detail::Quarters b = detail::quarter_turns(detail::high_half(x));
+  const VecF r = __builtin_shufflevector(a.rest, b.rest, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const VecI n = __builtin_shufflevector(a.count, b.count, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const VecF square = r * r;
+  VecF sine = broadcast(-0.000195164789f);
+  sine = sine * square + 0.00833217227f;
+  sine = sine * square - 0.166666549f;
+  sine = sine * square * r + r;
+  VecF cosine = broadcast(2.44375309e-05f);
+  cosine = cosine * square - 0.00138873598f;
+  cosine = cosine * square + 0.0416666467f;
+  cosine = cosine * square * square + (1.0f - 0.5f * square);
+  const VecI odd = (n & 1) != 0;
+  const VecF first = select(odd, cosine, sine), second = select(odd, sine, cosine);
+  return {select((n & 2) != 0, -first, first), select(((n + 1) & 2) != 0, -second, second)};
+}
+
 /// Φ(x) and φ(x) of the standard normal distribution; Φ keeps its relative accuracy (< 1e-6) far into the left tail.
 struct NormalCurve {
   VecF cumulative;

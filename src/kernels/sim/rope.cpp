@@ -1,0 +1,7 @@
+#include "kernels/rope_backend.h"
+
+namespace conclave::kernels {
+
+CONCLAVE_SIM_KERNEL(rope, RopeArgs)
+
+}  // namespace conclave::kernels
