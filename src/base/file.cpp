@@ -147,6 +147,36 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+InputFile::InputFile(const std::string& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) fail("open", path);
+}
+
+InputFile::~InputFile() { ::close(fd_); }
+
+int64_t InputFile::size() const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) fail("read the size of", path_);
+  return info.st_size;
+}
+
+void InputFile::read_at(int64_t offset, std::span<std::byte> bytes) const {
+  std::byte* data = bytes.data();
+  size_t left = bytes.size();
+  while (left > 0) {
+    const ssize_t got = ::pread(fd_, data, left, offset);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      fail("read", path_);
+    }
+    CONCLAVE_USER_CHECK(got > 0, "cannot read '{}': it ends at byte {}, {} more bytes were expected; the file shrank",
+                        path_, offset, left);
+    data += got;
+    offset += got;
+    left -= static_cast<size_t>(got);
+  }
+}
+
 OutputFile::OutputFile(const std::string& path, Mode mode) : path_(path) {
   const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (mode == Mode::kAppend ? O_APPEND : O_TRUNC);
   fd_ = ::open(path.c_str(), flags, 0644);

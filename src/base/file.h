@@ -42,6 +42,26 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+/// A file opened for reading at offsets (pread): a file that shrinks or a disk that fails gives an error, not a signal.
+/// Const members may be called from many threads at once.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  /// Size at this moment.
+  int64_t size() const;
+  /// Fills `bytes` from `offset`; throws UserError if the file ends before that.
+  void read_at(int64_t offset, std::span<std::byte> bytes) const;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
 /// A file opened for writing from the start; write errors (full disk) throw UserError at once.
 class OutputFile {
  public:

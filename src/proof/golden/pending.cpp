@@ -73,7 +73,6 @@ GoldenReport pending_report(const std::string& folder, const std::string& label,
 }
 
 // Whoever builds one of these takes its lines out.
-std::vector<GoldenReport> golden_data(const std::string& f) { return {pending_report(f, "data", "data sets")}; }
 std::vector<GoldenReport> golden_hf(const std::string& f) {
   return {pending_report(f, "hf", "models of Hugging Face")};
 }
