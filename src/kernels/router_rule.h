@@ -1,0 +1,31 @@
+// How experts are chosen and weighted: what the routing ops share. docs/routing.md has the formulas.
+#pragma once
+
+#include "base/dtype.h"
+#include "kernels/kernel.h"
+
+namespace conclave::kernels {
+
+enum class ScoreFunction { kSoftmax, kSigmoid, kSqrtSoftplus };
+/// Score of a group of experts: the sum of its best K / group_topk scores (integer division), or its best one.
+enum class GroupScore { kTopSum, kMaximum };
+
+struct RouterRule {
+  ScoreFunction score = ScoreFunction::kSoftmax;
+  int64_t topk = 2;           ///< K
+  bool pre_softmax = false;   ///< softmax over all E before the choice; no meaning for the other score functions
+  double scaling_factor = 0;  ///< multiplies the probabilities; 0 = none
+  int64_t groups = 0;         ///< G groups of E/G neighbours; used if group_topk > 0
+  int64_t group_topk = 0;     ///< only experts of so many groups may be chosen; 0 = no group limit
+  GroupScore group_score = GroupScore::kTopSum;
+  bool f64_scores = false;  ///< widens the inner f32 steps to f64
+};
+
+/// Probabilities [T,K] are f64 for f64 logits and f32 otherwise; for bf16 logits their values are rounded to bf16.
+inline DType router_probs_dtype(DType logits) { return logits == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+/// What a loss that hangs on activations is worth in the objective: itself, or itself times the valid tokens of the
+/// micro-batch (per-token loss).
+enum class LossAttachment { kPlain, kTimesTokens };
+
+}  // namespace conclave::kernels
