@@ -1,7 +1,8 @@
 // Load-balancing losses (Shazeer et al. 2017, Fedus et al. 2022; per sequence: DeepSeek-V2; over the step: Qiu et al.
 // 2025) in three steps, so that nothing of size [T,E] is kept:
 //   balance_scores    per sequence b, counts[b,e] and Σ_t scores[t,e];
-//   balance_loss      from these, each loss and its derivative by a score, slope[b,e], which is the same for every row of
+//   balance_loss      from these, each loss and its derivative by a score, slope[b,e], which is the same for every row
+//   of
 //                     b;  the slopes of several losses add up;
 //   balance_backward  dlogits += slope through the scores, made again from the logits.
 // Rows are t = s*B + b. Rows of padding tokens ([T] u8 = 1, optional) stay out of everything.
@@ -21,6 +22,7 @@ struct BalanceScoresArgs {
   Tensor score_sums;  ///< [B,E] f64 out
   Tensor scores;      ///< [T,E] f32 (f64 if rule.f64_scores) out, optional: to look at
   Tensor map;         ///< [T,E] u8 out, optional: to look at
+  Tensor workspace;   ///< taken by the op
 };
 void balance_scores(const Stream& stream, const BalanceScoresArgs& args);
 Cost balance_scores_cost(const BalanceScoresArgs& args);

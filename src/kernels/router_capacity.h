@@ -21,6 +21,7 @@ struct RouterDropArgs {
   int64_t capacity = 0;
   int64_t expert_count = 0;
   Tensor chosen, kept, probs;
+  Tensor workspace;  ///< taken by the op
 };
 void router_drop(const Stream& stream, const RouterDropArgs& args);
 Cost router_drop_cost(const RouterDropArgs& args);

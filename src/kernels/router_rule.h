@@ -28,4 +28,7 @@ inline DType router_probs_dtype(DType logits) { return logits == DType::kF64 ? D
 /// micro-batch (per-token loss).
 enum class LossAttachment { kPlain, kTimesTokens };
 
+/// Bytes of a tensor that may be absent.
+inline double bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<double>(tensor.bytes()) : 0; }
+
 }  // namespace conclave::kernels

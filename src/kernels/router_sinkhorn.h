@@ -16,8 +16,11 @@ struct RouterSinkhornArgs {
   bool f64_scores = false;
   Tensor logits;          ///< [T,E] f32, f64 or bf16
   Tensor experts, probs;  ///< [T,K] i32, [T,K] router_probs_dtype
+  Tensor workspace;       ///< taken by the op
 };
 inline constexpr int64_t kSinkhornIterations = 10000;
+/// Column sums go over so many blocks of rows.
+inline constexpr int64_t kSinkhornBlocks = 32;
 void router_sinkhorn(const Stream& stream, const RouterSinkhornArgs& args);
 Cost router_sinkhorn_cost(const RouterSinkhornArgs& args);
 

@@ -13,6 +13,7 @@ struct ZLossArgs {
   Tensor logits, padding;  ///< [T,E] f32, f64 or bf16; [T] u8, optional, 1 = padding
   Tensor loss, attached;   ///< [1] f64 out, optional each
   Tensor logged;           ///< [1] f64 += loss / coefficient, optional
+  Tensor workspace;        ///< taken by the op
 };
 void z_loss(const Stream& stream, const ZLossArgs& args);
 Cost z_loss_cost(const ZLossArgs& args);
