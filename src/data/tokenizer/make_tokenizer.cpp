@@ -1,8 +1,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/tokenizer/byte_tokenizer.h"
+#include "data/tokenizer/hugging_face/hugging_face_tokenizer.h"
 #include "data/tokenizer/null_tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
+#include "data/tokenizer/unsupported.h"
 
 namespace conclave {
 namespace {
@@ -22,6 +24,15 @@ std::unique_ptr<Tokenizer> make_null(const TokenizerConfig& config) {
                                          config.null_tokenizer_pad_id);
 }
 
+void need_model(const TokenizerConfig& config, const char* what) {
+  CONCLAVE_USER_CHECK(!config.model.empty(), "[data/tokenizer] {} needs --tokenizer-model: {}", config.type, what);
+}
+
+std::unique_ptr<Tokenizer> make_hugging_face(const TokenizerConfig& config) {
+  need_model(config, "a tokenizer.json or the folder that holds one");
+  return HuggingFaceTokenizer::load(config.model);
+}
+
 constexpr const char* kUseHuggingFace =
     "save it as a tokenizer.json (Hugging Face tokenizers) and use HuggingFaceTokenizer with --tokenizer-model";
 constexpr const char* kTextOnly = "only text models are trained here; use HuggingFaceTokenizer for their text part";
@@ -29,6 +40,11 @@ constexpr const char* kTextOnly = "only text models are trained here; use Huggin
 constexpr TokenizerType kTypes[] = {
     {"ByteTokenizer", make_byte, ""},
     {"NullTokenizer", make_null, ""},
+    {"HuggingFaceTokenizer", make_hugging_face, ""},
+    {"SentencePieceTokenizer", nullptr, kUseHuggingFace},
+    {"GPTSentencePieceTokenizer", nullptr, kUseHuggingFace},
+    {"Llama2Tokenizer", nullptr, kUseHuggingFace},
+    {"GPT2BPETokenizer", nullptr, kUseHuggingFace},
     {"TikTokenizer", nullptr, kUseHuggingFace},
     {"BertWordPieceLowerCase", nullptr,
      "WordPiece is for masked language models; use HuggingFaceTokenizer with a BPE file"},
@@ -49,9 +65,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config) {
   CONCLAVE_USER_CHECK(!config.type.empty(), "[data/tokenizer] --tokenizer-type is missing; choose one of {}", list);
   for (const TokenizerType& type : kTypes) {
     if (config.type != type.name) continue;
-    CONCLAVE_USER_CHECK(type.make != nullptr, "[data/tokenizer] --tokenizer-type {} is not available yet: {}",
-                        type.name, type.advice);
-    return type.make(config);
+    if (type.make != nullptr) return type.make(config);
+    throw UnsupportedTokenizer(
+        fmt::format("[data/tokenizer] --tokenizer-type {} is not available yet: {}", type.name, type.advice));
   }
   const std::vector<std::string> near = nearest_names(config.type, available, 1);
   throw_user(fmt::format("[data/tokenizer] unknown --tokenizer-type '{}'; {}choose one of {}", config.type,

@@ -1,6 +1,7 @@
 // UTF-8 as tokenizers need it: validation, replacement of broken bytes, walking characters.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>

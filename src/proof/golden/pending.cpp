@@ -82,9 +82,6 @@ std::vector<GoldenReport> golden_layout(const std::string& f) {
 std::vector<GoldenReport> golden_model(const std::string& f) { return {pending_report(f, "model", "training steps")}; }
 std::vector<GoldenReport> golden_router(const std::string& f) { return {pending_report(f, "router", "the router")}; }
 std::vector<GoldenReport> golden_schedule(const std::string& f) { return pending_by_file(f, "schedule", "schedules"); }
-std::vector<GoldenReport> golden_tokenizer(const std::string& f) {
-  return {pending_report(f, "tokenizer", "tokenizers")};
-}
 std::vector<GoldenReport> golden_training(const std::string& f) { return pending_by_file(f, "training", "training"); }
 
 }  // namespace conclave::proof
