@@ -5,18 +5,22 @@
 
 namespace conclave::kernels {
 
+/// Whether a step leaves the gradient or sets it to zero for the next one: a pass over memory saved.
+enum class GradientAfter { kKeep, kZero };
+
 /// AdamW (Loshchilov & Hutter 2019) on one flat range: w *= 1 - lr*weight_decay; m, v with bias correction of `step`
 /// (1-based); w -= lr * (m/c1) / (sqrt(v/c2) + epsilon). gradient is multiplied by grad_scale (clipping) first; also
 /// writes the compute copy.
 struct AdamArgs {
   Tensor weight;      ///< [N] f32 main weights
-  Tensor gradient;    ///< [N] f32
+  Tensor gradient;    ///< [N] f32; changed only by gradient_after
   Tensor exp_avg;     ///< [N] f32
   Tensor exp_avg_sq;  ///< [N] f32
   Tensor compute;     ///< [N] bf16 out, optional
   double lr = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
   int64_t step = 1;
   Tensor grad_scale;  ///< [1] f32 on the device; optional
+  GradientAfter gradient_after = GradientAfter::kKeep;
 };
 void adamw(const Stream& stream, const AdamArgs& args);
 Cost adamw_cost(const AdamArgs& args);
@@ -27,6 +31,7 @@ struct SgdArgs {
   double lr = 0, momentum = 0, weight_decay = 0;
   int64_t step = 1;
   Tensor grad_scale;
+  GradientAfter gradient_after = GradientAfter::kKeep;
 };
 void sgd(const Stream& stream, const SgdArgs& args);
 Cost sgd_cost(const SgdArgs& args);

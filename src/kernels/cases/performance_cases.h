@@ -7,5 +7,6 @@
 namespace conclave::kernels {
 
 std::vector<OpCase> gemm_performance_cases();
+std::vector<OpCase> optimizer_performance_cases();
 
 }  // namespace conclave::kernels
