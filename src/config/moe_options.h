@@ -12,7 +12,7 @@ struct MoeOptions {
   int64_t num_experts = 0;          ///< E; 0: a dense model
   int64_t moe_ffn_hidden_size = 0;  ///< F, width of one expert; 0: derived, ffn_hidden_size
   std::string moe_layer_freq =
-      "1";  ///< n: layer i is MoE iff i % n == 0; or a list expression, 1 = MoE; see layer_pattern.h
+      "1";  ///< n: layer i is MoE iff i % n == 0; or a list expression, 1 = MoE; see list_expression.h
   bool moe_grouped_gemm = false;
 
   // Router.

@@ -61,6 +61,7 @@ Tensor Attention::core(const Context& context, const Tensor& q, const Tensor& k,
                                               .mask = mask(context),
                                               .dropout = dropout(context),
                                               .scale = static_cast<float>(config_.softmax_scale)});
+  context.observe(config_.name + ".core_attention", out);
   return out;
 }
 

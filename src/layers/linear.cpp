@@ -31,6 +31,7 @@ Tensor Linear::forward(const Context& context, const Tensor& x) const {
   const Tensor bias = bias_ != nullptr ? context.store.acquire(*bias_) : Tensor();
   kernels::linear_forward(context.stream, x.as_matrix(), weight.tensor(), bias, y.as_matrix());
   if (bias_ != nullptr) context.store.release(*bias_);
+  context.observe(config_.name, y);
   return y;
 }
 
@@ -49,6 +50,7 @@ void Linear::backward_into(const Context& context, const Tensor& dy, const Saved
     kernels::linear_input_gradient(context.stream, dy.as_matrix(), weight.tensor(), dx.as_matrix(),
                                    add ? kernels::Accumulate::kAdd : kernels::Accumulate::kOverwrite);
   }
+  context.observe(config_.name + ".grad", dx);
   enqueue_weight_gradient(context, dy, x);
 }
 

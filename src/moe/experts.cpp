@@ -62,6 +62,7 @@ Tensor Experts::forward(const Context& context, const ExpertRows& in, ExpertsSav
     if (fc1_bias_ != nullptr) context.store.release(*fc1_bias_);
   }
   in.rows.forget();
+  context.observe(config_.name + ".linear_fc1", fc1);
   const Tensor hidden = activate(context, fc1, in);
   if (context.with_gradient) {
     *saved = {in, fc1,
@@ -76,6 +77,7 @@ Tensor Experts::forward(const Context& context, const ExpertRows& in, ExpertsSav
     kernels::grouped_bias_forward(context.stream,
                                   {.y = y, .bias = bias.tensor(), .row_weight = in.row_weight, .offsets = in.offsets});
   }
+  context.observe(config_.name + ".linear_fc2", y);
   return y;
 }
 
@@ -117,6 +119,7 @@ ExpertsGradient Experts::backward(const Context& context, const Tensor& dy, cons
     kernels::grouped_gemm_input_gradient(
         context.stream, {.dy = dfc1, .weight = weight.tensor(), .dx = gradient.rows, .offsets = in.offsets});
   }
+  context.observe(config_.name + ".grad", gradient.rows);
   enqueue_fc1_gradient(context, dfc1, saved);
   return gradient;
 }

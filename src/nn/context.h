@@ -16,7 +16,7 @@
 namespace conclave {
 
 /// What is known of a micro-batch before it runs.
-struct MicroBatch {
+struct BatchInfo {
   int64_t index = 0;               ///< within the step
   int64_t sequence_length = 0;     ///< S
   int64_t batch = 0;               ///< B
@@ -24,6 +24,14 @@ struct MicroBatch {
   Tensor positions;                ///< [B,S] i32
   Tensor document_starts;          ///< [B,S] i32, only where documents are kept apart (see kernels/attention.h)
   Tensor padding;                  ///< [T] u8, 1 = padding token, left out of the balancing losses; optional
+};
+
+/// Sees tensors as modules make them: to find the first bad value, or to take norms. `where` names layer, op and
+/// tensor.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void see(const Stream& stream, const std::string& where, const Tensor& tensor) = 0;
 };
 
 /// How losses that hang on activations (balancing, z-loss) weigh in the objective: their gradient is multiplied by
@@ -41,13 +49,14 @@ struct Context {
   ParameterStore& store;
   WeightGradientQueue& weight_gradients;
   const SavePolicy& save_policy;
-  const MicroBatch& batch;
+  const BatchInfo& batch;
   uint64_t seed = 0;
   bool training = false;       ///< dropout, jitter, losses on activations
   bool with_gradient = false;  ///< a backward will follow: keep what it needs
   Pass pass = Pass::kPlain;
   LossWeights loss_weights;
-  KvCache* cache = nullptr;  ///< generation only
+  KvCache* cache = nullptr;      ///< generation only
+  Observer* observer = nullptr;  ///< usually nobody looks
 
   Device& device() const { return stream.device(); }
   DType compute_dtype() const { return store.compute_dtype(); }
@@ -56,6 +65,10 @@ struct Context {
   }
   /// An activation [shape] of the compute dtype.
   Tensor empty(const Shape& shape, const char* name) const { return empty(shape, compute_dtype(), name); }
+
+  void observe(std::string_view where, const Tensor& tensor) const {
+    if (observer != nullptr) observer->see(stream, std::string(where), tensor);
+  }
 
   /// The random streams of an op, one per sequence of the micro-batch.
   std::vector<RandomStream> random_streams(std::string_view op) const {

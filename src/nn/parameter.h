@@ -11,12 +11,13 @@ namespace conclave {
 
 /// How a parameter starts. Every value is a function of (seed, tensor name, global element index).
 struct Initializer {
-  enum class Kind { kZeros, kOnes, kNormal };
+  enum class Kind { kZeros, kOnes, kNormal, kUniform };
   Kind kind = Kind::kZeros;
-  double std = 0;
+  double std = 0;  ///< kNormal; kUniform: values in [-std, std)
   static Initializer zeros() { return {Kind::kZeros, 0}; }
   static Initializer ones() { return {Kind::kOnes, 0}; }
   static Initializer normal(double std) { return {Kind::kNormal, std}; }
+  static Initializer uniform(double bound) { return {Kind::kUniform, bound}; }
 };
 
 /// What the optimizer and the learning-rate groups want to know.

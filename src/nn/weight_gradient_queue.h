@@ -21,6 +21,8 @@ class WeightGradientQueue {
   /// order.
   void run(int64_t micro_batch);
   void run_all();
+  /// Forgets what was kept: a step that failed.
+  void clear() { items_.clear(); }
   bool empty() const { return items_.empty(); }
 
  private:
