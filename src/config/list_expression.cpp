@@ -135,7 +135,7 @@ std::vector<int64_t> parse_list_expression(std::string_view text, std::string_vi
 std::vector<bool> every_nth_layer(std::string_view text, int64_t num_layers, std::string_view what) {
   std::vector<bool> layers(static_cast<size_t>(num_layers));
   if (const auto step = parse_int(trim(text))) {
-    CONCLAVE_USER_CHECK(*step >= 1, "{} must be at least 1; got {}", what, *step);
+    CONCLAVE_USER_CHECK(*step >= 1, "{} must be at least 1; got {}; write 1 for every layer", what, *step);
     for (int64_t i = 0; i < num_layers; ++i) layers[static_cast<size_t>(i)] = i % *step == 0;
     return layers;
   }
@@ -144,8 +144,8 @@ std::vector<bool> every_nth_layer(std::string_view text, int64_t num_layers, std
                       "{} must name every layer; got {} entries for {} layers; make the list {} long", what,
                       list.size(), num_layers, num_layers);
   for (size_t i = 0; i < list.size(); ++i) {
-    CONCLAVE_USER_CHECK(list[i] == 0 || list[i] == 1, "{} may hold 0 and 1 only; got {} for layer {}", what, list[i],
-                        i);
+    CONCLAVE_USER_CHECK(list[i] == 0 || list[i] == 1,
+                        "{} may hold 0 and 1 only; got {} for layer {}; change that entry", what, list[i], i);
     layers[i] = list[i] == 1;
   }
   return layers;

@@ -11,6 +11,17 @@
 namespace conclave {
 namespace {
 
+// Where and under which name an option was given.
+struct Spelling {
+  std::string_view source;
+  std::string_view name;
+};
+
+// Without leading dashes, with dashes for underscores.
+std::string normal_name(std::string_view name) {
+  return replace_all(name.substr(std::min(name.find_first_not_of('-'), name.size())), "_", "-");
+}
+
 // Collects options and faults of one source after the other.
 class Reader {
  public:
@@ -21,21 +32,26 @@ class Reader {
 
   void unknown(std::string_view name, std::string_view source) {
     static const std::vector<std::string> names = known_option_names();
-    const size_t start = std::min(name.find_first_not_of('-'), name.size());
-    const std::string plain = replace_all(name.substr(start), "_", "-");
+    const std::string plain = normal_name(name);
     std::vector<std::string> near = nearest_names(plain, names);
     for (std::string& other : near) other = fmt::format("--{}", other);
     fault(fmt::format("{}: there is no option --{}; {}", source, plain,
                       near.empty() ? "see --help for all options" : "did you mean " + join(near, ", ") + "?"));
   }
 
-  void set(const OptionRow& row, std::vector<std::string> words, std::string_view source) {
+  void set(const OptionRow& row, std::vector<std::string> words, const Spelling& spelling) {
     if (auto problem = assign_option(result.options, row, words)) {
       fault(std::move(*problem));
       return;
     }
+    const std::string name = normal_name(spelling.name);
+    std::vector<std::string> names;
+    for (const GivenOption& given : result.given) {
+      if (given.row == &row) names = given.spellings;
+    }
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
     std::erase_if(result.given, [&](const GivenOption& given) { return given.row == &row; });
-    result.given.push_back({&row, std::move(words), std::string(source)});
+    result.given.push_back({&row, std::move(words), std::string(spelling.source), std::move(names)});
   }
 
   void forget(const OptionRow& row) {
@@ -43,7 +59,7 @@ class Reader {
     std::erase_if(result.given, [&](const GivenOption& given) { return given.row == &row; });
   }
 
-  void set_from_json(const FoundOption& found, const Json& value, std::string_view source);
+  void set_from_json(const FoundOption& found, const Json& value, const Spelling& spelling);
   void read_object(const Json& object, std::string_view source, bool groups_allowed);
 
   ParsedOptions finish() {
@@ -83,7 +99,8 @@ std::string list_as_text(const OptionRow& row, const Json& list) {
   return row.list_expression ? fmt::format("[{}]", items) : items;
 }
 
-void Reader::set_from_json(const FoundOption& found, const Json& value, std::string_view source) {
+void Reader::set_from_json(const FoundOption& found, const Json& value, const Spelling& spelling) {
+  const std::string_view source = spelling.source;
   const OptionRow& row = *found.row;
   if (value.is_null()) return forget(row);
   if (value.is_object()) {
@@ -93,7 +110,7 @@ void Reader::set_from_json(const FoundOption& found, const Json& value, std::str
   if (found.negated || row.type == OptionType::kFlag) {
     const auto flag = value.is_array() ? std::nullopt : parse_flag(json_word(value));
     if (!flag) return fault(fmt::format("{}: {} is a flag: true or false; got {}", source, row.key, json_word(value)));
-    return set(row, {*flag != found.negated ? "true" : "false"}, source);
+    return set(row, {*flag != found.negated ? "true" : "false"}, spelling);
   }
   std::vector<std::string> words;
   if (!value.is_array()) {
@@ -104,7 +121,7 @@ void Reader::set_from_json(const FoundOption& found, const Json& value, std::str
   } else {
     for (const Json& item : value.as_array()) words.push_back(json_word(item));
   }
-  set(row, std::move(words), source);
+  set(row, std::move(words), spelling);
 }
 
 bool is_group_name(std::string_view name) {
@@ -129,7 +146,7 @@ void Reader::read_object(const Json& object, std::string_view source, bool group
     } else if (!found.row) {
       unknown(key, source);
     } else {
-      set_from_json(found, value, source);
+      set_from_json(found, value, {source, key});
     }
   }
 }
@@ -231,13 +248,13 @@ class CommandLine {
                                 option_group_name(found.row->group), command_name(command_)));
     }
     if (found.row->type == OptionType::kFlag) {
-      flag(found, std::move(values));
+      flag(found, {kSource, name}, std::move(values));
     } else {
-      value(*found.row, std::move(values), equals != std::string::npos);
+      value(*found.row, {kSource, name}, std::move(values));
     }
   }
 
-  void flag(const FoundOption& found, std::vector<std::string> values) {
+  void flag(const FoundOption& found, const Spelling& spelling, std::vector<std::string> values) {
     if (values.empty() && place_ < words_.size() && (words_[place_] == "true" || words_[place_] == "false")) {
       values.push_back(words_[place_++]);
     }
@@ -245,19 +262,19 @@ class CommandLine {
     if (!given) {
       return reader_.fault(fmt::format("--{} is a flag: true or false; got '{}'", found.row->key, values[0]));
     }
-    reader_.set(*found.row, {*given != found.negated ? "true" : "false"}, kSource);
+    reader_.set(*found.row, {*given != found.negated ? "true" : "false"}, spelling);
   }
 
-  void value(const OptionRow& row, std::vector<std::string> values, bool has_equals) {
+  void value(const OptionRow& row, const Spelling& spelling, std::vector<std::string> values) {
+    const bool has_equals = !values.empty();
     const bool many = is_list(row.type);
-    while (place_ < words_.size() && !starts_option(words_[place_]) &&
-           (many ? !has_equals || !values.empty() : values.empty())) {
+    while (place_ < words_.size() && !starts_option(words_[place_]) && (many ? !has_equals : values.empty())) {
       values.push_back(words_[place_++]);
     }
     if (values.empty() && !(many && row.min_count == 0)) {
       return reader_.fault(fmt::format("--{} needs a value", row.key));
     }
-    reader_.set(row, std::move(values), kSource);
+    reader_.set(row, std::move(values), spelling);
   }
 };
 

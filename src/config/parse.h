@@ -19,6 +19,8 @@ struct GivenOption {
   const OptionRow* row = nullptr;
   std::vector<std::string> words;  ///< its values; flags: "true" or "false"
   std::string source;              ///< "command line", or the file's name
+  std::vector<std::string>
+      spellings;  ///< every name it was given by, so that two names of one option can be told apart
 };
 
 struct ParsedOptions {

@@ -14,7 +14,7 @@ struct TrainingOptions {
   std::vector<int64_t> rampup_batch_size;  ///< {start, increment, samples}
   std::optional<std::string> step_batch_size_schedule;  ///< "0:8 1B:16 ..."; see schedule/batch_schedule.h
   bool decrease_batch_size_if_needed = false;
-  int64_t train_iters = 0;    ///< steps; 0: not given; with train_samples resolve() derives it for a constant batch
+  int64_t train_iters = 0;    ///< steps; 0: not given; see schedule/batch_schedule.h for the steps of train_samples
   int64_t train_samples = 0;  ///< sequences; 0: not given
   int64_t seed = 1234;
   bool skip_train = false;

@@ -25,6 +25,34 @@ void add_sources(OptionRows& rows) {
   CONCLAVE_OPTION(data, mmap_bin_files, "Files are always mapped.").not_active();
 }
 
+void add_tokenizer_rows(OptionRows& rows) {
+  using enum OptionType;
+  constexpr OptionGroup group = OptionGroup::kTokenizer;
+  CONCLAVE_OPTION(tokenizer, tokenizer_type, "Kind of tokenizer.")
+      .one_of({"HuggingFaceTokenizer", "SentencePieceTokenizer", "GPTSentencePieceTokenizer", "Llama2Tokenizer",
+               "NullTokenizer", "ByteTokenizer", "TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase",
+               "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"});
+  CONCLAVE_OPTION(tokenizer, tokenizer_model, "Its file or folder.");
+  CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.");
+  CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.");
+  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "No special tokens around a text.");
+  CONCLAVE_OPTION(tokenizer, vocab_extra_ids, "Further ids after the vocabulary.").at_least(0);
+  add_not_active_rows(rows, group,
+                      {{"tokenizer-hf-no-use-fast", kFlag, "", "Choice of another implementation's tokenizer."},
+                       {"trust-remote-code", kFlag, "", "No code is ever loaded with a tokenizer."},
+                       {"use-tokenizer-model-from-checkpoint-args", kFlag, "true", "Where the file is looked for."},
+                       {"tokenizer-metadata", kString, "", "A description of another implementation."}});
+  add_unavailable_rows(
+      rows, group, "further tokenizers",
+      {{"merge-file", kString, "", "Merges of a GPT-2 tokenizer."},
+       {"vocab-file", kString, "", "Vocabulary of a GPT-2 or BERT tokenizer."},
+       {"tiktoken-num-special-tokens", kInt, "1000", "TikTokenizer: special tokens."},
+       {"tiktoken-pattern", kString, "", "TikTokenizer: pattern."},
+       {"tokenizer-sentencepiece-ignore-extra-whitespaces", kFlag, "true", "SentencePiece: blanks are merged."},
+       {"tokenizer-sentencepiece-legacy", kFlag, "", "SentencePiece: older treatment of special tokens."},
+       {"tokenizer-special-tokens", kStringList, "", "Further special tokens."}});
+}
+
 }  // namespace
 
 void add_data_rows(OptionRows& rows) {
@@ -62,34 +90,7 @@ void add_data_rows(OptionRows& rows) {
                         {"sft-tokenizer-prompt-format", kString, "nemotron-h-aligned", "Form of the conversations."},
                         {"chat-template", kString, "", "Form of the conversations."}});
 
-  CONCLAVE_OPTION(tokenizer, tokenizer_type, "Kind of tokenizer.")
-      .one_of({"HuggingFaceTokenizer", "SentencePieceTokenizer", "GPTSentencePieceTokenizer", "Llama2Tokenizer",
-               "NullTokenizer", "ByteTokenizer", "TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase",
-               "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"})
-      .group = OptionGroup::kTokenizer;
-  CONCLAVE_OPTION(tokenizer, tokenizer_model, "Its file or folder.").group = OptionGroup::kTokenizer;
-  CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.").group =
-      OptionGroup::kTokenizer;
-  CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.").group =
-      OptionGroup::kTokenizer;
-  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "No special tokens around a text.").group =
-      OptionGroup::kTokenizer;
-  CONCLAVE_OPTION(tokenizer, vocab_extra_ids, "Further ids after the vocabulary.").at_least(0).group =
-      OptionGroup::kTokenizer;
-  add_not_active_rows(rows, OptionGroup::kTokenizer,
-                      {{"tokenizer-hf-no-use-fast", kFlag, "", "Choice of another implementation's tokenizer."},
-                       {"trust-remote-code", kFlag, "", "No code is ever loaded with a tokenizer."},
-                       {"use-tokenizer-model-from-checkpoint-args", kFlag, "true", "Where the file is looked for."},
-                       {"tokenizer-metadata", kString, "", "A description of another implementation."}});
-  add_unavailable_rows(
-      rows, OptionGroup::kTokenizer, "further tokenizers",
-      {{"merge-file", kString, "", "Merges of a GPT-2 tokenizer."},
-       {"vocab-file", kString, "", "Vocabulary of a GPT-2 or BERT tokenizer."},
-       {"tiktoken-num-special-tokens", kInt, "1000", "TikTokenizer: special tokens."},
-       {"tiktoken-pattern", kString, "", "TikTokenizer: pattern."},
-       {"tokenizer-sentencepiece-ignore-extra-whitespaces", kFlag, "true", "SentencePiece: blanks are merged."},
-       {"tokenizer-sentencepiece-legacy", kFlag, "", "SentencePiece: older treatment of special tokens."},
-       {"tokenizer-special-tokens", kStringList, "", "Further special tokens."}});
+  add_tokenizer_rows(rows);
 }
 
 }  // namespace conclave

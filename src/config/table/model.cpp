@@ -7,10 +7,9 @@ void add_sizes(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kModel;
   CONCLAVE_OPTION(model, num_layers, "Decoder layers. Required.").at_least(1).shape();
   CONCLAVE_OPTION(model, hidden_size, "Width of the residual stream. Required.").at_least(1).shape();
-  CONCLAVE_OPTION(
-      model, ffn_hidden_size,
-      "Width of a dense MLP. Default: 4 times the hidden size; with a gated activation 2/3 of that, rounded "
-      "down to a multiple of 64.")
+  CONCLAVE_OPTION(model, ffn_hidden_size,
+                  "Width of a dense MLP. Default: 4 times the hidden size; with swiglu or geglu 2/3 of that, rounded "
+                  "down to a multiple of 64.")
       .at_least(0)
       .shape();
   CONCLAVE_OPTION(model, num_attention_heads, "Query heads. Required.").at_least(1).shape();

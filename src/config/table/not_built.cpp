@@ -22,106 +22,100 @@ struct UnbuiltValues {
   std::vector<std::string> values;
 };
 
-const std::vector<UnbuiltOption>& unbuilt_options() {
-  static const std::vector<UnbuiltOption> list = {
-      // Layouts of more than one rank.
-      {"tensor-model-parallel-size", "tensor parallelism"},
-      {"pipeline-model-parallel-size", "pipeline parallelism"},
-      {"context-parallel-size", "context parallelism"},
-      {"expert-model-parallel-size", "expert parallelism"},
-      {"expert-tensor-parallel-size", "expert tensor parallelism", {"1"}},
-      {"hierarchical-context-parallel-sizes", "context parallelism"},
-      {"use-megatron-fsdp", "fully sharded data parallelism"},
-      {"fake-process-group", "pretended process groups"},
-      // Model.
-      {"glu-linear-offset", "an offset in gated MLPs"},
-      {"activation-func-clamp-value", "clamped gated MLPs"},
-      {"apply-residual-connection-post-layernorm", "residuals that start after the norm"},
-      {"qk-l2-norm", "the L2 norm of q and k"},
-      {"attention-output-gate", "gated attention"},
-      {"apply-query-key-layer-scaling", "scores scaled by layer"},
-      {"multi-latent-attention", "latent attention"},
-      {"q-lora-rank", "latent attention"},
-      {"kv-lora-rank", "latent attention"},
-      {"qk-head-dim", "latent attention"},
-      {"qk-pos-emb-head-dim", "latent attention"},
-      {"v-head-dim", "latent attention"},
-      {"rope-type", "latent attention"},
-      {"rotary-scaling-factor", "latent attention"},
-      {"mscale", "latent attention"},
-      {"mscale-all-dim", "latent attention"},
-      {"experimental-attention-variant", "linear and sparse attention"},
-      {"linear-attention-freq", "linear attention"},
-      {"linear-conv-kernel-dim", "linear attention"},
-      {"linear-key-head-dim", "linear attention"},
-      {"linear-value-head-dim", "linear attention"},
-      {"linear-num-key-heads", "linear attention"},
-      {"linear-num-value-heads", "linear attention"},
-      {"dsa-indexer-n-heads", "sparse attention"},
-      {"dsa-indexer-head-dim", "sparse attention"},
-      {"dsa-indexer-topk", "sparse attention"},
-      {"dsa-indexer-loss-coeff", "sparse attention"},
-      {"dsa-indexer-use-sparse-loss", "sparse attention"},
-      {"mtp-num-layers", "multi-token prediction"},
-      {"mtp-loss-scaling-factor", "multi-token prediction"},
-      // Experts.
-      {"moe-apply-probs-on-input", "weights on the expert's input"},
-      {"moe-latent-size", "experts of another width"},
-      {"moe-use-upcycling", "upcycling"},
-      {"moe-upcycling-granularity", "upcycling"},
-      {"moe-layer-recompute", "recomputation of whole MoE layers"},
-      {"moe-router-force-biased", "biased benchmark routing"},
-      // Precision.
-      {"fp16", "f16 training (loss scaling)"},
-      {"grad-reduce-in-bf16", "bf16 gradients"},
-      {"fp8-format", "FP8 training"},
-      {"fp8-recipe", "FP8 training"},
-      {"fp8-param-gather", "FP8 training"},
-      {"reuse-grad-buf-for-mxfp8-param-ag", "FP8 training"},
-      {"first-last-layers-bf16", "FP8 training"},
-      {"num-layers-at-start-in-bf16", "FP8 training"},
-      {"num-layers-at-end-in-bf16", "FP8 training"},
-      {"moe-router-padding-for-quantization", "FP8 training"},
-      {"fp4-format", "FP4 training"},
-      {"use-precision-aware-optimizer", "optimizer states in smaller dtypes"},
-      {"main-grads-dtype", "optimizer states in smaller dtypes"},
-      {"main-params-dtype", "optimizer states in smaller dtypes"},
-      {"exp-avg-dtype", "optimizer states in smaller dtypes"},
-      {"exp-avg-sq-dtype", "optimizer states in smaller dtypes"},
-      // Memory.
-      {"distribute-saved-activations", "tensor parallelism"},
-      {"fine-grained-activation-offloading", "activation offloading"},
-      {"offload-modules", "activation offloading"},
-      {"min-offloaded-tensor-size", "activation offloading"},
-      {"activation-offload-fraction", "activation offloading"},
-      {"delta-offload-bytes-across-pp-ranks", "activation offloading"},
-      {"optimizer-cpu-offload", "optimizer offloading"},
-      {"optimizer-offload-fraction", "optimizer offloading"},
-      // Optimizer.
-      {"decoupled-lr", "learning rates of their own for embedding and output"},
-      {"decoupled-min-lr", "learning rates of their own for embedding and output"},
-  };
-  return list;
-}
+const UnbuiltOption kUnbuiltOptions[] = {
+    // Layouts of more than one rank.
+    {"tensor-model-parallel-size", "tensor parallelism"},
+    {"pipeline-model-parallel-size", "pipeline parallelism"},
+    {"context-parallel-size", "context parallelism"},
+    {"expert-model-parallel-size", "expert parallelism"},
+    {"expert-tensor-parallel-size", "expert tensor parallelism", {"1"}},
+    {"hierarchical-context-parallel-sizes", "context parallelism"},
+    {"use-megatron-fsdp", "fully sharded data parallelism"},
+    {"fake-process-group", "pretended process groups"},
+    // Model.
+    {"glu-linear-offset", "an offset in gated MLPs"},
+    {"activation-func-clamp-value", "clamped gated MLPs"},
+    {"apply-residual-connection-post-layernorm", "residuals that start after the norm"},
+    {"qk-l2-norm", "the L2 norm of q and k"},
+    {"attention-output-gate", "gated attention"},
+    {"apply-query-key-layer-scaling", "scores scaled by layer"},
+    {"multi-latent-attention", "latent attention"},
+    {"q-lora-rank", "latent attention"},
+    {"kv-lora-rank", "latent attention"},
+    {"qk-head-dim", "latent attention"},
+    {"qk-pos-emb-head-dim", "latent attention"},
+    {"v-head-dim", "latent attention"},
+    {"rope-type", "latent attention"},
+    {"rotary-scaling-factor", "latent attention"},
+    {"mscale", "latent attention"},
+    {"mscale-all-dim", "latent attention"},
+    {"experimental-attention-variant", "linear and sparse attention"},
+    {"linear-attention-freq", "linear attention"},
+    {"linear-conv-kernel-dim", "linear attention"},
+    {"linear-key-head-dim", "linear attention"},
+    {"linear-value-head-dim", "linear attention"},
+    {"linear-num-key-heads", "linear attention"},
+    {"linear-num-value-heads", "linear attention"},
+    {"dsa-indexer-n-heads", "sparse attention"},
+    {"dsa-indexer-head-dim", "sparse attention"},
+    {"dsa-indexer-topk", "sparse attention"},
+    {"dsa-indexer-loss-coeff", "sparse attention"},
+    {"dsa-indexer-use-sparse-loss", "sparse attention"},
+    {"mtp-num-layers", "multi-token prediction"},
+    {"mtp-loss-scaling-factor", "multi-token prediction"},
+    // Experts.
+    {"moe-apply-probs-on-input", "weights on the expert's input"},
+    {"moe-latent-size", "experts of another width"},
+    {"moe-use-upcycling", "upcycling"},
+    {"moe-upcycling-granularity", "upcycling"},
+    {"moe-layer-recompute", "recomputation of whole MoE layers"},
+    {"moe-router-force-biased", "biased benchmark routing"},
+    // Precision.
+    {"fp16", "f16 training (loss scaling)"},
+    {"grad-reduce-in-bf16", "bf16 gradients"},
+    {"fp8-format", "FP8 training"},
+    {"fp8-recipe", "FP8 training"},
+    {"fp8-param-gather", "FP8 training"},
+    {"reuse-grad-buf-for-mxfp8-param-ag", "FP8 training"},
+    {"first-last-layers-bf16", "FP8 training"},
+    {"num-layers-at-start-in-bf16", "FP8 training"},
+    {"num-layers-at-end-in-bf16", "FP8 training"},
+    {"moe-router-padding-for-quantization", "FP8 training"},
+    {"fp4-format", "FP4 training"},
+    {"use-precision-aware-optimizer", "optimizer states in smaller dtypes"},
+    {"main-grads-dtype", "optimizer states in smaller dtypes"},
+    {"main-params-dtype", "optimizer states in smaller dtypes"},
+    {"exp-avg-dtype", "optimizer states in smaller dtypes"},
+    {"exp-avg-sq-dtype", "optimizer states in smaller dtypes"},
+    // Memory.
+    {"distribute-saved-activations", "tensor parallelism"},
+    {"fine-grained-activation-offloading", "activation offloading"},
+    {"offload-modules", "activation offloading"},
+    {"min-offloaded-tensor-size", "activation offloading"},
+    {"activation-offload-fraction", "activation offloading"},
+    {"delta-offload-bytes-across-pp-ranks", "activation offloading"},
+    {"optimizer-cpu-offload", "optimizer offloading"},
+    {"optimizer-offload-fraction", "optimizer offloading"},
+    // Optimizer.
+    {"decoupled-lr", "learning rates of their own for embedding and output"},
+    {"decoupled-min-lr", "learning rates of their own for embedding and output"},
+};
 
-const std::vector<UnbuiltValues>& unbuilt_values() {
-  static const std::vector<UnbuiltValues> list = {
-      {"position-embedding-type", "this kind of positions", {"yarn", "mrope", "relative"}},
-      {"softmax-type", "this attention softmax", {"off-by-one", "learnable"}},
-      {"moe-router-load-balancing-type", "quantile balancing", {"quantile_balancing"}},
-      {"recompute-modules",
-       "recomputation of this module",
-       {"mla_up_proj", "mlp", "moe", "shared_experts", "gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
-      {"optimizer", "this optimizer", {"muon", "dist_muon", "lion", "soap", "adaptive_muon"}},
-      {"dataloader-type", "a loader of one's own", {"external"}},
-      {"tokenizer-type",
-       "this tokenizer",
-       {"TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "MultimodalTokenizer",
-        "NullMultimodalTokenizer", "SFTTokenizer"}},
-      {"device", "the CUDA back end", {"cuda"}},
-  };
-  return list;
-}
+const UnbuiltValues kUnbuiltValues[] = {
+    {"position-embedding-type", "this kind of positions", {"yarn", "mrope", "relative"}},
+    {"softmax-type", "this attention softmax", {"off-by-one", "learnable"}},
+    {"moe-router-load-balancing-type", "quantile balancing", {"quantile_balancing"}},
+    {"recompute-modules",
+     "recomputation of this module",
+     {"mla_up_proj", "mlp", "moe", "shared_experts", "gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
+    {"optimizer", "this optimizer", {"muon", "dist_muon", "lion", "soap", "adaptive_muon"}},
+    {"dataloader-type", "a loader of one's own", {"external"}},
+    {"tokenizer-type",
+     "this tokenizer",
+     {"TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "MultimodalTokenizer",
+      "NullMultimodalTokenizer", "SFTTokenizer"}},
+    {"device", "the CUDA back end", {"cuda"}},
+};
 
 OptionRow& row_of(OptionRows& rows, const std::string& key) {
   const auto row = std::find_if(rows.begin(), rows.end(), [&](const OptionRow& r) { return r.key == key; });
@@ -132,13 +126,13 @@ OptionRow& row_of(OptionRows& rows, const std::string& key) {
 }  // namespace
 
 void mark_unbuilt(OptionRows& rows) {
-  for (const UnbuiltOption& option : unbuilt_options()) {
+  for (const UnbuiltOption& option : kUnbuiltOptions) {
     OptionRow& row = row_of(rows, option.key);
     row.status = OptionClass::kUnavailable;
     row.feature = option.feature;
     row.off_values = option.off;
   }
-  for (const UnbuiltValues& option : unbuilt_values()) {
+  for (const UnbuiltValues& option : kUnbuiltValues) {
     OptionRow& row = row_of(rows, option.key);
     for (const std::string& value : option.values) row.unbuilt.push_back({value, option.feature});
   }

@@ -2,10 +2,12 @@
 #include "config/table/rows.h"
 
 namespace conclave {
+namespace {
 
-void add_other_task_rows(OptionRows& rows) {
+constexpr OptionGroup group = OptionGroup::kOtherTasks;
+
+void add_text_tasks(OptionRows& rows) {
   using enum OptionType;
-  constexpr OptionGroup group = OptionGroup::kOtherTasks;
   add_unavailable_rows(rows, group, "encoder-decoder, retrieval and BERT models",
                        {{"bert-binary-head", kFlag, "true", "Next-sentence loss.", "bert-no-binary-head"},
                         {"bert-embedder-type", kString, "megatron", "Embedder of retrieval."},
@@ -31,6 +33,10 @@ void add_other_task_rows(OptionRows& rows) {
                         {"short-seq-prob", kFloat, "0.1", "Masked tokens."},
                         {"titles-data-path", kString, "", "Retriever."},
                         {"use-one-sent-docs", kFlag, "", "Retriever."}});
+}
+
+void add_vision(OptionRows& rows) {
+  using enum OptionType;
   add_unavailable_rows(rows, group, "vision models",
                        {{"classes-fraction", kFloat, "1.0", "Images."},
                         {"data-per-class-fraction", kFloat, "1.0", "Images."},
@@ -55,6 +61,14 @@ void add_other_task_rows(OptionRows& rows) {
                         {"vision-backbone-type", kString, "vit", "Images."},
                         {"vision-pretraining", kFlag, "", "Images."},
                         {"vision-pretraining-type", kString, "classify", "Images."}});
+}
+
+}  // namespace
+
+void add_other_task_rows(OptionRows& rows) {
+  using enum OptionType;
+  add_text_tasks(rows);
+  add_vision(rows);
   add_unavailable_rows(rows, group, "distillation from saved logits",
                        {{"logits-load-decode-threads", kInt, "4", "Threads that read logits."},
                         {"logits-load-dir", kString, "", "Where the teacher's logits are."},
