@@ -1,7 +1,7 @@
 // Small ops on whole tensors.
 #pragma once
 
-#include <string_view>
+#include <vector>
 
 #include "base/philox.h"
 #include "kernels/kernel.h"
@@ -9,7 +9,7 @@
 
 namespace conclave::kernels {
 
-/// Every element = value. f32, bf16, f64, i32, i64, u8.
+/// Every element = value, rounded to the dtype. f32, bf16, f64, i32, i64, u8.
 struct FillArgs {
   Tensor x;
   double value = 0;
@@ -17,14 +17,15 @@ struct FillArgs {
 void fill(const Stream& stream, const FillArgs& args);
 Cost fill_cost(const FillArgs& args);
 
-/// y = x in another dtype (f32, bf16, f64 in any pair), or a plain copy.
+/// y = x in another dtype (f32, bf16, f64 in any pair; f64 to bf16 by way of f32), or a plain copy of any dtype.
+/// Element counts must agree, shapes need not.
 struct CastArgs {
   Tensor x, y;
 };
 void cast(const Stream& stream, const CastArgs& args);
 Cost cast_cost(const CastArgs& args);
 
-/// y (+)= scale * x, f32/bf16/f64 of one dtype. y may alias x.
+/// y (+)= scale * x, f32/bf16/f64 of one dtype (arithmetic f32 for bf16, one rounding). y may alias x.
 struct ScaleArgs {
   Tensor x, y;
   double scale = 1;
@@ -34,14 +35,14 @@ struct ScaleArgs {
 void scale(const Stream& stream, const ScaleArgs& args);
 Cost scale_cost(const ScaleArgs& args);
 
-/// out [N] f32 += column sums of x [R,N] (bias gradients), in an order that depends on R and N alone.
+/// out [N] f32 += column sums of x [R,N] f32 or bf16 (bias gradients), in an order that depends on R alone.
 struct ColumnSumArgs {
   Tensor x, out;
 };
 void column_sum(const Stream& stream, const ColumnSumArgs& args);
 Cost column_sum_cost(const ColumnSumArgs& args);
 
-/// y [R,W] = sigmoid(x·w)-gated: y = value * sigmoid(gate), gate [R] f32 (shared expert gate). f32 or bf16.
+/// y [R,W] = value * sigmoid(gate), gate [R] f32: one gate per row (shared expert). value and y f32 or bf16.
 struct RowGateForwardArgs {
   Tensor value, gate, y;
 };
@@ -54,8 +55,9 @@ struct RowGateBackwardArgs {
 void row_gate_backward(const Stream& stream, const RowGateBackwardArgs& args);
 Cost row_gate_backward_cost(const RowGateBackwardArgs& args);
 
-/// x *= uniform(1 - epsilon, 1 + epsilon): router input jitter. Element (s,h) of sequence b from streams[b] at s*H + h.
-/// x, y [S,B,H].
+/// y = x * uniform(1 - epsilon, 1 + epsilon): router input jitter. Element (s,h) of sequence b takes element
+/// (s + sequence_offset)*H + h of streams[b]. x, y [S,B,H] f32 or bf16; y may alias x. The gradient is the same op on
+/// dy.
 struct JitterArgs {
   Tensor x, y;
   float epsilon = 0;
@@ -77,14 +79,14 @@ struct RandomFillArgs {
 void random_fill(const Stream& stream, const RandomFillArgs& args);
 Cost random_fill_cost(const RandomFillArgs& args);
 
-/// flags [1] i32: number of NaN or infinite elements of x (f32 or bf16).
+/// count [1] i64 = number of NaN or infinite elements of x (f32 or bf16).
 struct CountNonFiniteArgs {
   Tensor x, count;
 };
 void count_nonfinite(const Stream& stream, const CountNonFiniteArgs& args);
 Cost count_nonfinite_cost(const CountNonFiniteArgs& args);
 
-/// out [1] f32 = largest |x|.
+/// out [1] f32 = largest |x|, x f32 or bf16; 0 of nothing; NaN if any element is.
 struct AbsMaxArgs {
   Tensor x, out;
 };

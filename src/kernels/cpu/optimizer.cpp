@@ -1,22 +1,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/pieces.h"
 #include "kernels/optimizer_backend.h"
 
 namespace conclave::kernels::cpu {
 namespace {
-
-// Elements that one thread takes at a time: a multiple of the vector length, so that only the last piece has a rest.
-constexpr int64_t kPiece = 16384;
-
-/// body(begin, end) for pieces of [0, count), in parallel.
-template <typename Body>
-void for_each_piece(int64_t count, Body body) {
-  const int64_t pieces = ceil_div(count, kPiece);
-#pragma omp parallel for schedule(static) if (pieces > 1)
-  for (int64_t piece = 0; piece < pieces; ++piece) body(piece * kPiece, std::min(count, (piece + 1) * kPiece));
-}
 
 float grad_scale_of(const Tensor& scale) { return scale.defined() ? *scale.data<float>() : 1.0f; }
 

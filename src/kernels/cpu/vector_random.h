@@ -11,13 +11,13 @@ namespace conclave::kernels::cpu {
 
 using VecL = uint64_t __attribute__((vector_size(64)));  // eight lanes
 
-/// Words of blocks [block, block + 8) of the stream: 32 of them.
-inline void random_block_words(const RandomStream& stream, uint64_t block, uint32_t* out) {
+/// Words of blocks [block, block + 8) under a key: 32 of them.
+inline void random_block_words(uint64_t key, uint64_t block, uint64_t counter_high, uint32_t* out) {
   constexpr uint64_t kLow = 0xffffffffu;
   const VecL counter = block + VecL{0, 1, 2, 3, 4, 5, 6, 7};
   VecL c0 = counter & kLow, c1 = counter >> 32;
-  VecL c2 = VecL{} + (stream.ordinal() & kLow), c3 = VecL{} + (stream.ordinal() >> 32);
-  uint32_t k0 = static_cast<uint32_t>(stream.key()), k1 = static_cast<uint32_t>(stream.key() >> 32);
+  VecL c2 = VecL{} + (counter_high & kLow), c3 = VecL{} + (counter_high >> 32);
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const VecL p0 = c0 * uint64_t{0xD2511F53u}, p1 = c2 * uint64_t{0xCD9E8D57u};
     c0 = (p1 >> 32) ^ c1 ^ uint64_t { k0 };
@@ -40,18 +40,25 @@ inline void random_bits(const RandomStream& stream, uint64_t first, int64_t coun
   int64_t skip = static_cast<int64_t>(first & 3), done = 0;
   for (; done < count; block += 8) {
     if (skip == 0 && count - done >= 32) {
-      random_block_words(stream, block, out + done);
+      random_block_words(stream.key(), block, stream.ordinal(), out + done);
       done += 32;
       continue;
     }
     uint32_t words[32];
-    random_block_words(stream, block, words);
+    random_block_words(stream.key(), block, stream.ordinal(), words);
     const int64_t taken = std::min(count - done, 32 - skip);
     std::memcpy(out + done, words + skip, static_cast<size_t>(taken) * sizeof(uint32_t));
     done += taken;
     skip = 0;
   }
 }
+
+/// out[i] = stream.uniform(first + i), the same bits.
+void uniform_run(const RandomStream& stream, uint64_t first, int64_t count, float* out);
+
+/// out[i] = stream.normal(first + i) within one unit in the last place, and a function of the index alone: how a range
+/// is cut into runs changes no bit.
+void normal_run(const RandomStream& stream, uint64_t first, int64_t count, float* out);
 
 /// Elements keep where bits >= this: exactly where uniform >= rate.
 inline uint32_t keep_threshold(float rate) {
