@@ -3,6 +3,7 @@
 #include "data/tokenizer/byte_tokenizer.h"
 #include "data/tokenizer/hugging_face/hugging_face_tokenizer.h"
 #include "data/tokenizer/null_tokenizer.h"
+#include "data/tokenizer/sentencepiece/sentencepiece_tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/tokenizer/unsupported.h"
 
@@ -33,6 +34,13 @@ std::unique_ptr<Tokenizer> make_hugging_face(const TokenizerConfig& config) {
   return HuggingFaceTokenizer::load(config.model);
 }
 
+std::unique_ptr<Tokenizer> make_sentencepiece(const TokenizerConfig& config) {
+  using Special = SentencePieceTokenizer::Special;
+  need_model(config, "a SentencePiece model (.model)");
+  const Special special = config.type == "Llama2Tokenizer" ? Special::kBos : Special::kNone;
+  return SentencePieceTokenizer::load(config.model, config.type, special);
+}
+
 constexpr const char* kUseHuggingFace =
     "save it as a tokenizer.json (Hugging Face tokenizers) and use HuggingFaceTokenizer with --tokenizer-model";
 constexpr const char* kTextOnly = "only text models are trained here; use HuggingFaceTokenizer for their text part";
@@ -41,9 +49,9 @@ constexpr TokenizerType kTypes[] = {
     {"ByteTokenizer", make_byte, ""},
     {"NullTokenizer", make_null, ""},
     {"HuggingFaceTokenizer", make_hugging_face, ""},
-    {"SentencePieceTokenizer", nullptr, kUseHuggingFace},
-    {"GPTSentencePieceTokenizer", nullptr, kUseHuggingFace},
-    {"Llama2Tokenizer", nullptr, kUseHuggingFace},
+    {"SentencePieceTokenizer", make_sentencepiece, ""},
+    {"GPTSentencePieceTokenizer", make_sentencepiece, ""},
+    {"Llama2Tokenizer", make_sentencepiece, ""},
     {"GPT2BPETokenizer", nullptr, kUseHuggingFace},
     {"TikTokenizer", nullptr, kUseHuggingFace},
     {"BertWordPieceLowerCase", nullptr,

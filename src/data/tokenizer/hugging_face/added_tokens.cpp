@@ -4,6 +4,8 @@
 #include <cstring>
 #include <unordered_set>
 
+#include "base/error.h"
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/unicode.h"
 #include "data/tokenizer/utf8.h"

@@ -1,5 +1,7 @@
 #include "data/tokenizer/hugging_face/bpe_model.h"
 
+#include "base/error.h"
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/byte_level.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/space_mark.h"

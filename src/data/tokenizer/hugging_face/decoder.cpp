@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "data/tokenizer/hugging_face/byte_level.h"
 #include "data/tokenizer/hugging_face/fields.h"

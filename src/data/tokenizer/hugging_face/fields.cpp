@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "data/tokenizer/context.h"
+#include "data/tokenizer/unsupported.h"
 #include "data/tokenizer/utf8.h"
 
 namespace conclave::hugging_face {

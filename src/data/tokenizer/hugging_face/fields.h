@@ -5,9 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/error.h"
 #include "base/json.h"
-#include "data/tokenizer/unsupported.h"
 
 namespace conclave::hugging_face {
 
@@ -23,17 +21,5 @@ std::string text_or(const Json& object, std::string_view key, std::string_view o
 /// A string that holds exactly one character.
 std::string one_character(const Json& object, std::string_view key, std::string_view where);
 [[noreturn]] void refuse_type(std::string_view where, const std::string& type, std::string_view known);
-
-/// Runs `action`; a UserError gets `context` in front and keeps its type.
-template <typename Action>
-auto with_context(const std::string& context, Action&& action) {
-  try {
-    return action();
-  } catch (const UnsupportedTokenizer& error) {
-    throw UnsupportedTokenizer(context + ": " + error.what());
-  } catch (const UserError& error) {
-    throw UserError(context + ": " + error.what());
-  }
-}
 
 }  // namespace conclave::hugging_face

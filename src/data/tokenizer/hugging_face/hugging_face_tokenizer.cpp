@@ -5,13 +5,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/utf8.h"
 
 namespace conclave {
 
 using hugging_face::check_keys;
-using hugging_face::with_context;
 
 std::unique_ptr<HuggingFaceTokenizer> HuggingFaceTokenizer::load(const std::string& path) {
   const bool folder_given = is_directory(path);

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "data/tokenizer/hugging_face/byte_level.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/hugging_face/pattern.h"

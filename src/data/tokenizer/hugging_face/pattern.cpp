@@ -1,5 +1,6 @@
 #include "data/tokenizer/hugging_face/pattern.h"
 
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 
 namespace conclave::hugging_face {

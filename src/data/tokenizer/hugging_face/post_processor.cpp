@@ -1,5 +1,7 @@
 #include "data/tokenizer/hugging_face/post_processor.h"
 
+#include "base/error.h"
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/vocabulary.h"
 

@@ -1,6 +1,8 @@
 #include "data/tokenizer/hugging_face/special_tokens.h"
 
+#include "base/error.h"
 #include "base/file.h"
+#include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 
 namespace conclave::hugging_face {
