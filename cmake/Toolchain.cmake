@@ -16,6 +16,10 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)
 
 add_library(conclave_build_flags INTERFACE)
+if(DEFINED ENV{CMAKE_PREFIX_PATH} OR CMAKE_PREFIX_PATH)
+  # Libraries in a folder of their own load each other from there: RPATH, which is inherited, instead of RUNPATH, which is not.
+  target_link_options(conclave_build_flags INTERFACE LINKER:--disable-new-dtags)
+endif()
 target_compile_options(conclave_build_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
 # kernels/cpu passes vectors wider than the registers of some machines, between inlined functions only.
 target_compile_options(conclave_build_flags INTERFACE -Wno-psabi)
