@@ -8,3 +8,10 @@ find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
 find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
 target_include_directories(conclave_data PRIVATE ${PCRE2_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR})
 target_link_libraries(conclave_data PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})
+
+# Compressed text.
+find_package(ZLIB REQUIRED)
+find_path(ZSTD_INCLUDE_DIR zstd.h REQUIRED)
+find_library(ZSTD_LIBRARY zstd REQUIRED)
+target_include_directories(conclave_data PRIVATE ${ZSTD_INCLUDE_DIR})
+target_link_libraries(conclave_data PRIVATE ZLIB::ZLIB ${ZSTD_LIBRARY})
