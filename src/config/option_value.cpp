@@ -216,7 +216,11 @@ bool option_is_default(const Options& options, const OptionRow& row) {
 
 void reset_option(Options& options, const OptionRow& row) {
   static const Options kDefaults;
-  std::visit(Copy{field_of(kDefaults, row)}, field_of(options, row));
+  copy_option(kDefaults, options, row);
+}
+
+void copy_option(const Options& from, Options& to, const OptionRow& row) {
+  std::visit(Copy{field_of(from, row)}, field_of(to, row));
 }
 
 std::optional<std::string> assign_option(Options& options, const OptionRow& row,

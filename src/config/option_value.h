@@ -18,6 +18,7 @@ Json option_json(const Options& options, const OptionRow& row);
 bool option_is_default(const Options& options, const OptionRow& row);
 /// Back to the default.
 void reset_option(Options& options, const OptionRow& row);
+void copy_option(const Options& from, Options& to, const OptionRow& row);
 
 /// Stores `words` (one, or several for lists; none for an empty list) and returns nothing, or the text of what is wrong
 /// with them. Rows without a field are only checked.

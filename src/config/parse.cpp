@@ -99,10 +99,19 @@ std::string list_as_text(const OptionRow& row, const Json& list) {
   return row.list_expression ? fmt::format("[{}]", items) : items;
 }
 
+bool is_written_default(const OptionRow& row, const Json& value) {
+  static const Options kDefaults;
+  if (row.field == nullptr || value.is_object()) return false;
+  const Json standard = option_json(kDefaults, row);
+  if (value.is_array() && standard.is_array() && value.size() == 0) return standard.size() == 0;
+  return !value.is_array() && !standard.is_array() && json_word(value) == option_text(kDefaults, row);
+}
+
 void Reader::set_from_json(const FoundOption& found, const Json& value, const Spelling& spelling) {
   const std::string_view source = spelling.source;
   const OptionRow& row = *found.row;
-  if (value.is_null()) return forget(row);
+  // The default may always be written down, also where it stands for "not given" and would be no legal value.
+  if (value.is_null() || (!found.negated && is_written_default(row, value))) return forget(row);
   if (value.is_object()) {
     return fault(
         fmt::format("{}: {} holds a group of options; it is an option itself and needs a value", source, row.key));

@@ -31,12 +31,14 @@ void add_tokenizer_rows(OptionRows& rows) {
   CONCLAVE_OPTION(tokenizer, tokenizer_type, "Kind of tokenizer.")
       .one_of({"HuggingFaceTokenizer", "SentencePieceTokenizer", "GPTSentencePieceTokenizer", "Llama2Tokenizer",
                "NullTokenizer", "ByteTokenizer", "TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase",
-               "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"});
-  CONCLAVE_OPTION(tokenizer, tokenizer_model, "Its file or folder.");
-  CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.");
-  CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.");
-  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "No special tokens around a text.");
-  CONCLAVE_OPTION(tokenizer, vocab_extra_ids, "Further ids after the vocabulary.").at_least(0);
+               "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"})
+      .shape();
+  CONCLAVE_OPTION(tokenizer, tokenizer_model, "Its file or folder.").shape();
+  CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.")
+      .shape();
+  CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.").shape();
+  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "No special tokens around a text.").shape();
+  CONCLAVE_OPTION(tokenizer, vocab_extra_ids, "Further ids after the vocabulary.").at_least(0).shape();
   add_not_active_rows(rows, group,
                       {{"tokenizer-hf-no-use-fast", kFlag, "", "Choice of another implementation's tokenizer."},
                        {"trust-remote-code", kFlag, "", "No code is ever loaded with a tokenizer."},
