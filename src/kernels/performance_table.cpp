@@ -5,6 +5,7 @@ namespace conclave::kernels {
 std::vector<OpFamily> performance_table() {
   return {
       {"gemm", gemm_performance_cases()},
+      {"grouped_gemm", grouped_gemm_performance_cases()},
       {"optimizer", optimizer_performance_cases()},
   };
 }

@@ -7,6 +7,7 @@
 namespace conclave::kernels {
 
 std::vector<OpCase> gemm_performance_cases();
+std::vector<OpCase> grouped_gemm_performance_cases();
 std::vector<OpCase> optimizer_performance_cases();
 
 }  // namespace conclave::kernels
