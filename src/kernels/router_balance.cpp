@@ -76,7 +76,6 @@ void balance_loss(const Stream& stream, const BalanceLossArgs& args) {
   }
   if (args.slope.defined()) check_tensor(op, "slope", args.slope, args.counts.shape(), DType::kF64);
   check_scalar(op, "loss", args.loss);
-  check_scalar(op, "attached", args.attached);
   check_scalar(op, "logged", args.logged);
   CONCLAVE_KERNEL_DISPATCH(balance_loss, stream, args);
 }

@@ -27,7 +27,7 @@ struct BalanceScoresArgs {
 void balance_scores(const Stream& stream, const BalanceScoresArgs& args);
 Cost balance_scores_cost(const BalanceScoresArgs& args);
 
-/// total [E] f32 = previous [E] (optional) + Σ_b counts [B,E].
+/// total [E] f32 = previous [E] (optional; may be total itself) + Σ_b counts [B,E].
 struct RunningCountsArgs {
   Tensor counts, previous, total;
 };
@@ -40,19 +40,18 @@ enum class BalanceKind { kMicroBatch, kSequence, kGlobal };
 ///   kMicroBatch  coefficient * E / (K n²) * Σ_e sums[e] counts[e]
 ///   kSequence    the same for each b with n/B, averaged over b
 ///   kGlobal      counts replaced by running [E] f32 / running_steps
-/// n = 0: loss 0. attached = loss, or loss * n. slope += gradient_scale * d attached / d score.
+/// n = 0: loss 0. slope += gradient_scale * d loss / d score.
 struct BalanceLossArgs {
   BalanceKind kind = BalanceKind::kMicroBatch;
-  LossAttachment attachment = LossAttachment::kPlain;
   int64_t topk = 1;
   double coefficient = 0;  ///< > 0
   double gradient_scale = 1;
   Tensor counts, score_sums;  ///< [B,E] f32, [B,E] f64
   Tensor running;             ///< kGlobal only
   int64_t running_steps = 0;
-  Tensor slope;           ///< [B,E] f64, added to; optional
-  Tensor loss, attached;  ///< [1] f64 out, optional each
-  Tensor logged;          ///< [1] f64 += loss / coefficient, optional
+  Tensor slope;   ///< [B,E] f64, added to; optional
+  Tensor loss;    ///< [1] f64 out, optional
+  Tensor logged;  ///< [1] f64 += loss / coefficient, optional
 };
 void balance_loss(const Stream& stream, const BalanceLossArgs& args);
 Cost balance_loss_cost(const BalanceLossArgs& args);

@@ -18,8 +18,8 @@ void check_matrix(const char* op, const char* name, const Tensor& tensor, DType 
 
 void check_counts(const char* op, const Tensor& counts, const Tensor& padding, int64_t tokens) {
   CONCLAVE_CHECK(
-      counts.defined() && counts.rank() == 1 && (counts.dtype() == DType::kF32 || counts.dtype() == DType::kI64),
-      "[kernels/{}] counts must be [E] f32 or i64; got {}", op, describe(counts));
+      counts.defined() && counts.rank() == 1 && (counts.dtype() == DType::kF32 || counts.dtype() == DType::kF64),
+      "[kernels/{}] counts must be [E] f32 or f64; got {}", op, describe(counts));
   if (padding.defined()) check_tensor(op, "padding", padding, {tokens}, DType::kU8);
 }
 

@@ -45,14 +45,14 @@ struct PadRoutingMapArgs {
 void pad_routing_map(const Stream& stream, const PadRoutingMapArgs& args);
 Cost pad_routing_map_cost(const PadRoutingMapArgs& args);
 
-/// counts [E] (f32 or i64) += experts [T,K] i32 of rows that are not padding ([T] u8 = 1, optional). -1 counts nowhere.
+/// counts [E] (f32 or f64) += experts [T,K] i32 of rows that are not padding ([T] u8 = 1, optional). -1 counts nowhere.
 struct CountChoicesArgs {
   Tensor experts, padding, counts;
 };
 void count_choices(const Stream& stream, const CountChoicesArgs& args);
 Cost count_choices_cost(const CountChoicesArgs& args);
 
-/// counts [E] (f32 or i64) += column sums of map [T,E] u8 over rows that are not padding.
+/// counts [E] (f32 or f64) += column sums of map [T,E] u8 over rows that are not padding.
 struct CountMapArgs {
   Tensor map, padding, counts;
 };

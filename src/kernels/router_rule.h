@@ -24,10 +24,6 @@ struct RouterRule {
 /// Probabilities [T,K] are f64 for f64 logits and f32 otherwise; for bf16 logits their values are rounded to bf16.
 inline DType router_probs_dtype(DType logits) { return logits == DType::kF64 ? DType::kF64 : DType::kF32; }
 
-/// What a loss that hangs on activations is worth in the objective: itself, or itself times the valid tokens of the
-/// micro-batch (per-token loss).
-enum class LossAttachment { kPlain, kTimesTokens };
-
 /// Bytes of a tensor that may be absent.
 inline double bytes_of(const Tensor& tensor) { return tensor.defined() ? static_cast<double>(tensor.bytes()) : 0; }
 

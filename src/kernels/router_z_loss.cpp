@@ -23,7 +23,6 @@ void z_loss(const Stream& stream, const ZLossArgs& args) {
   check_rows(op, args.logits, args.padding);
   CONCLAVE_CHECK(args.coefficient > 0, "[kernels/{}] a coefficient of {} means no loss at all", op, args.coefficient);
   check_scalar(op, "loss", args.loss);
-  check_scalar(op, "attached", args.attached);
   check_scalar(op, "logged", args.logged);
   ZLossArgs full = args;
   full.workspace = Tensor::empty(args.logits.device(), {64}, DType::kF64, {MemoryCategory::kWorkspace, "z_loss"});
@@ -31,9 +30,8 @@ void z_loss(const Stream& stream, const ZLossArgs& args) {
 }
 
 Cost z_loss_cost(const ZLossArgs& args) {
-  return {4 * static_cast<double>(args.logits.element_count()), bytes_of(args.logits) + bytes_of(args.padding) +
-                                                                    bytes_of(args.loss) + bytes_of(args.attached) +
-                                                                    2 * bytes_of(args.logged)};
+  return {4 * static_cast<double>(args.logits.element_count()),
+          bytes_of(args.logits) + bytes_of(args.padding) + bytes_of(args.loss) + 2 * bytes_of(args.logged)};
 }
 
 void z_loss_backward(const Stream& stream, const ZLossBackwardArgs& args) {

@@ -5,22 +5,20 @@
 
 namespace conclave::kernels {
 
-/// loss = coefficient * mean over valid rows of logsumexp(logits)²; no valid row: 0. attached = loss, or loss * valid
-/// rows. In the logits' precision: for bf16 logits each step is rounded to bf16. Sums in f64 over fixed blocks.
+/// loss = coefficient * mean over valid rows of logsumexp(logits)²; no valid row: 0. In the logits' precision: for bf16
+/// logits each step is rounded to bf16. Sums in f64 over fixed blocks.
 struct ZLossArgs {
-  LossAttachment attachment = LossAttachment::kPlain;
   double coefficient = 0;  ///< > 0
   Tensor logits, padding;  ///< [T,E] f32, f64 or bf16; [T] u8, optional, 1 = padding
-  Tensor loss, attached;   ///< [1] f64 out, optional each
+  Tensor loss;             ///< [1] f64 out, optional
   Tensor logged;           ///< [1] f64 += loss / coefficient, optional
   Tensor workspace;        ///< taken by the op
 };
 void z_loss(const Stream& stream, const ZLossArgs& args);
 Cost z_loss_cost(const ZLossArgs& args);
 
-/// dlogits [T,E] of the logits' dtype += gradient_scale * d attached / d logits.
+/// dlogits [T,E] of the logits' dtype += gradient_scale * d loss / d logits.
 struct ZLossBackwardArgs {
-  LossAttachment attachment = LossAttachment::kPlain;
   double coefficient = 0;
   double gradient_scale = 1;
   Tensor logits, padding, dlogits;

@@ -51,6 +51,7 @@ struct Context {
   const SavePolicy& save_policy;
   const BatchInfo& batch;
   uint64_t seed = 0;
+  int64_t iteration = 0;       ///< number of the step in the run
   bool training = false;       ///< dropout, jitter, losses on activations
   bool with_gradient = false;  ///< a backward will follow: keep what it needs
   Pass pass = Pass::kPlain;

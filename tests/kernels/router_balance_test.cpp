@@ -135,22 +135,15 @@ CheckedCase backward_case(const BalanceShape& shape) {
 struct LossShape {
   std::string name;
   BalanceKind kind;
-  LossAttachment attachment = LossAttachment::kPlain;
   bool padding = false;
 };
 
 std::vector<LossShape> losses() {
   using enum BalanceKind;
   return {
-      {"micro_batch", kMicroBatch},
-      {"micro_batch_padding", kMicroBatch, LossAttachment::kPlain, true},
-      {"micro_batch_per_token", kMicroBatch, LossAttachment::kTimesTokens, true},
-      {"sequence", kSequence},
-      {"sequence_padding", kSequence, LossAttachment::kPlain, true},
-      {"sequence_per_token", kSequence, LossAttachment::kTimesTokens},
-      {"global", kGlobal},
-      {"global_padding", kGlobal, LossAttachment::kPlain, true},
-      {"global_per_token", kGlobal, LossAttachment::kTimesTokens, true},
+      {"micro_batch", kMicroBatch}, {"micro_batch_padding", kMicroBatch, true},
+      {"sequence", kSequence},      {"sequence_padding", kSequence, true},
+      {"global", kGlobal},          {"global_padding", kGlobal, true},
   };
 }
 
@@ -159,7 +152,6 @@ const BalanceShape kLossShape = {"loss", 7, 3, 8, rule_of(ScoreFunction::kSoftma
 BalanceLossArgs loss_rule(const LossShape& loss) {
   BalanceLossArgs args;
   args.kind = loss.kind;
-  args.attachment = loss.attachment;
   args.topk = kLossShape.rule.topk;
   args.coefficient = 0.3;
   args.gradient_scale = 0.25;
@@ -208,7 +200,6 @@ CheckedCase loss_case(const LossShape& loss) {
       .input("running", DType::kF32, {shape.experts}, integers(0, 20))
       .in_out("slope", DType::kF64, columns, normal(), close)
       .output("loss", DType::kF64, {1}, close)
-      .output("attached", DType::kF64, {1}, close)
       .in_out("logged", DType::kF64, {1}, constant(2), close);
   checked.op.run = [loss](const Stream& stream, const OpTensors& t) {
     BalanceLossArgs args = loss_rule(loss);
@@ -217,7 +208,6 @@ CheckedCase loss_case(const LossShape& loss) {
     args.running = t["running"];
     args.slope = t["slope"];
     args.loss = t["loss"];
-    args.attached = t["attached"];
     args.logged = t["logged"];
     balance_loss(stream, args);
   };
@@ -229,7 +219,6 @@ CheckedCase loss_case(const LossShape& loss) {
     const BalanceLossArgs rule = loss_rule(loss);
     const auto result = ref::balance_loss(reference, rule, v.data("running"));
     v["loss"][0] = result.loss;
-    v["attached"][0] = result.attached;
     v["logged"][0] += result.loss / rule.coefficient;
     // Row s = 0 of each sequence tells the slope of all its rows.
     for (size_t i = 0; i < v["slope"].size(); ++i) v["slope"][i] += rule.gradient_scale * result.dscores[i];
@@ -311,7 +300,7 @@ std::vector<GradientCase> gradients() {
         if (held->empty()) *held = map;
         reference.map = held->data();
         const auto result = ref::balance_loss(reference, loss_rule(loss), v.data("running"));
-        v["loss"][0] = result.attached;
+        v["loss"][0] = result.loss;
         *dscores = result.dscores;
       };
       gradient.backward = [=](OpValues& v) {

@@ -170,7 +170,7 @@ std::vector<CheckedCase> checks() {
     out.push_back(map_case(shape));
     for (const int64_t amount : {1, 16, 32}) out.push_back(pad_case(shape, MapPadding::kToMultiple, amount));
     for (const int64_t amount : {0, 4, 1000}) out.push_back(pad_case(shape, MapPadding::kToCapacity, amount));
-    for (const DType dtype : {DType::kF32, DType::kI64}) {
+    for (const DType dtype : {DType::kF32, DType::kF64}) {
       out.push_back(count_case(shape, dtype, false, false));
       out.push_back(count_case(shape, dtype, true, false));
       out.push_back(count_case(shape, dtype, false, true));

@@ -12,25 +12,21 @@ struct ZShape {
   int64_t tokens, experts;
   DType dtype = DType::kF32;
   int padding = 0;  // 0 none, 1 some, 2 all
-  LossAttachment attachment = LossAttachment::kPlain;
   Fill logits = normal();
 };
 
 std::vector<ZShape> shapes() {
-  const auto per_token = LossAttachment::kTimesTokens;
   return {
       {"f32", 33, 8},
       {"f32_large", 600, 65},
       {"f32_padding", 33, 8, DType::kF32, 1},
-      {"f32_per_token", 33, 8, DType::kF32, 1, per_token},
-      {"all_padding", 12, 8, DType::kF32, 2, per_token},
+      {"all_padding", 12, 8, DType::kF32, 2},
       {"no_tokens", 0, 8},
       {"one_expert", 5, 1},
-      {"big_logits", 20, 8, DType::kF32, 0, LossAttachment::kPlain, normal(0, 100)},
+      {"big_logits", 20, 8, DType::kF32, 0, normal(0, 100)},
       {"f64", 33, 8, DType::kF64},
-      {"f64_per_token", 33, 8, DType::kF64, 0, per_token},
       {"bf16", 33, 8, DType::kBF16},
-      {"bf16_padding", 33, 8, DType::kBF16, 1, per_token},
+      {"bf16_padding", 33, 8, DType::kBF16, 1},
   };
 }
 
@@ -47,7 +43,6 @@ ref::ZLoss<double> reference_of(const ZShape& shape, OpValues& v, const std::vec
   ref::ZLoss<double> out;
   out.tokens = shape.tokens;
   out.expert_count = shape.experts;
-  out.attachment = shape.attachment;
   out.coefficient = 0.1;
   out.logits = v.data("logits");
   out.padding = padding.empty() ? nullptr : padding.data();
@@ -65,18 +60,13 @@ CheckedCase forward_case(const ZShape& shape) {
   checked.op.input("logits", shape.dtype, {shape.tokens, shape.experts}, shape.logits);
   if (shape.padding != 0) checked.op.input("padding", DType::kU8, {shape.tokens}, padding_fill(shape.padding));
   checked.op.output("loss", DType::kF64, {1}, tolerance_of(shape.dtype, size))
-      .output("attached", DType::kF64, {1}, tolerance_of(shape.dtype, size))
       .in_out("logged", DType::kF64, {1}, constant(2), tolerance_of(shape.dtype, size));
   checked.op.run = [shape](const Stream& stream, const OpTensors& t) {
-    z_loss(stream,
-           {shape.attachment, 0.1, t["logits"], t.optional("padding"), t["loss"], t["attached"], t["logged"], {}});
+    z_loss(stream, {0.1, t["logits"], t.optional("padding"), t["loss"], t["logged"], {}});
   };
   checked.reference = [shape](OpValues& v) {
     const std::vector<uint8_t> padding = padding_of(v);
-    ref::ZLoss<double> reference = reference_of(shape, v, padding);
-    v["attached"][0] = ref::z_loss(reference);
-    reference.attachment = LossAttachment::kPlain;
-    v["loss"][0] = ref::z_loss(reference);
+    v["loss"][0] = ref::z_loss(reference_of(shape, v, padding));
     v["logged"][0] += v["loss"][0] / 0.1;
   };
   return checked;
@@ -92,7 +82,7 @@ CheckedCase backward_case(const ZShape& shape) {
   if (shape.dtype == DType::kBF16) tolerance = rounding(DType::kBF16, 1.2);
   checked.op.in_out("dlogits", shape.dtype, rows, normal(), tolerance);
   checked.op.run = [shape](const Stream& stream, const OpTensors& t) {
-    z_loss_backward(stream, {shape.attachment, 0.1, 0.5, t["logits"], t.optional("padding"), t["dlogits"]});
+    z_loss_backward(stream, {0.1, 0.5, t["logits"], t.optional("padding"), t["dlogits"]});
   };
   checked.reference = [shape](OpValues& v) {
     const std::vector<uint8_t> padding = padding_of(v);

@@ -190,12 +190,10 @@ void balance_loss(const Stream&, const BalanceLossArgs& args) {
              (by_sequence ? static_cast<double>(batch) : 1.0);
   const LossTerms terms = loss_terms(args);
   const double plain = factor * terms.loss;
-  const double worth = args.attachment == LossAttachment::kTimesTokens ? tokens : 1.0;
   put_scalar(args.loss, args.coefficient * plain);
-  put_scalar(args.attached, args.coefficient * plain * worth);
   if (args.logged.defined()) *args.logged.data<double>() += plain;
   if (!args.slope.defined()) return;
-  const double scale = args.gradient_scale * worth * args.coefficient * factor;
+  const double scale = args.gradient_scale * args.coefficient * factor;
   double* slope = args.slope.data<double>();
   for (size_t i = 0; i < terms.slope.size(); ++i) slope[i] += scale * terms.slope[i];
 }

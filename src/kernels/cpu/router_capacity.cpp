@@ -188,16 +188,16 @@ void pad_routing_map(const Stream&, const PadRoutingMapArgs& args) {
 }
 
 void count_choices(const Stream&, const CountChoicesArgs& args) {
-  if (args.counts.dtype() == DType::kI64) {
-    count_experts<int64_t>(args);
+  if (args.counts.dtype() == DType::kF64) {
+    count_experts<double>(args);
   } else {
     count_experts<float>(args);
   }
 }
 
 void count_map(const Stream&, const CountMapArgs& args) {
-  if (args.counts.dtype() == DType::kI64) {
-    count_columns<int64_t>(args);
+  if (args.counts.dtype() == DType::kF64) {
+    count_columns<double>(args);
   } else {
     count_columns<float>(args);
   }

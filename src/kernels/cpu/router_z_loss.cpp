@@ -69,7 +69,6 @@ void forward(const ZLossArgs& args) {
   const double mean = rounded<L>(sum / std::max(valid, 1.0));
   const double loss = rounded<L>(mean * args.coefficient);
   put_scalar(args.loss, loss);
-  put_scalar(args.attached, args.attachment == LossAttachment::kTimesTokens ? rounded<L>(loss * valid) : loss);
   if (args.logged.defined()) *args.logged.data<double>() += rounded<L>(loss / args.coefficient);
 }
 
@@ -78,8 +77,7 @@ void backward(const ZLossBackwardArgs& args) {
   using M = LogitsMath<L>;
   const int64_t tokens = args.logits.size(0), experts = args.logits.size(1);
   const auto valid = static_cast<double>(valid_rows(args.padding, tokens));
-  const double worth = args.attachment == LossAttachment::kTimesTokens ? valid : 1.0;
-  const M scale = static_cast<M>(2 * args.gradient_scale * args.coefficient * worth / std::max(valid, 1.0));
+  const M scale = static_cast<M>(2 * args.gradient_scale * args.coefficient / std::max(valid, 1.0));
 #pragma omp parallel if (tokens * experts >= kRouterParallelElements)
   {
     std::vector<M> row(static_cast<size_t>(experts));

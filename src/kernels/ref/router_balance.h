@@ -47,8 +47,8 @@ void balance_backward(const Balance<Real>& args) {
 /// One loss and its gradient by each score, from the dense scores [T,E] and map [T,E].
 template <typename Real>
 struct BalanceLossResult {
-  Real loss = 0, attached = 0;
-  std::vector<Real> dscores;  // [T,E], of `attached`
+  Real loss = 0;
+  std::vector<Real> dscores;  // [T,E]
 };
 
 template <typename Real>
@@ -61,7 +61,6 @@ BalanceLossResult<Real> balance_loss(const Balance<Real>& args, const BalanceLos
   BalanceLossResult<Real> out;
   out.dscores.assign(static_cast<size_t>(args.tokens * experts), 0);
   if (valid == 0) return out;
-  const Real worth = rule.attachment == LossAttachment::kTimesTokens ? valid : 1;
   const Real factor = static_cast<Real>(rule.coefficient) * static_cast<Real>(experts) /
                       (static_cast<Real>(rule.topk) * length * length * (by_sequence ? static_cast<Real>(batch) : 1));
   for (int64_t t = 0; t < args.tokens; ++t)
@@ -71,9 +70,8 @@ BalanceLossResult<Real> balance_loss(const Balance<Real>& args, const BalanceLos
         if (!by_sequence || other % batch == t % batch) count += args.map[other * experts + e];
       if (rule.kind == BalanceKind::kGlobal) count = running[e] / static_cast<Real>(rule.running_steps);
       out.loss += factor * args.scores[t * experts + e] * count;
-      out.dscores[static_cast<size_t>(t * experts + e)] = worth * factor * count;
+      out.dscores[static_cast<size_t>(t * experts + e)] = factor * count;
     }
-  out.attached = worth * out.loss;
   return out;
 }
 

@@ -11,11 +11,10 @@ namespace conclave::kernels::ref {
 template <typename Real>
 struct ZLoss {
   int64_t tokens = 0, expert_count = 0;
-  LossAttachment attachment = LossAttachment::kPlain;
   Real coefficient = 0;
   const Real* logits = nullptr;      // [T,E]
   const uint8_t* padding = nullptr;  // [T], optional
-  Real* dlogits = nullptr;           // [T,E], backward of `attached`: added to
+  Real* dlogits = nullptr;           // [T,E], backward: added to
 
   bool valid(int64_t t) const { return padding == nullptr || padding[t] == 0; }
   Real valid_rows() const {
@@ -24,10 +23,7 @@ struct ZLoss {
     return count;
   }
   /// By what d (lse²) / d logits of a row is multiplied.
-  Real weight() const {
-    const Real rows = valid_rows();
-    return coefficient / std::max(rows, Real{1}) * (attachment == LossAttachment::kTimesTokens ? rows : 1);
-  }
+  Real weight() const { return coefficient / std::max(valid_rows(), Real{1}); }
 };
 
 template <typename Real>
@@ -38,7 +34,6 @@ Real log_sum_exp(const std::vector<Real>& x) {
   return top + std::log(sum);
 }
 
-/// The value of `attached`.
 template <typename Real>
 Real z_loss(const ZLoss<Real>& args) {
   Real sum = 0;
