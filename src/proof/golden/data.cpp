@@ -12,30 +12,7 @@
 
 namespace conclave::proof {
 
-std::vector<int64_t> ints(const Json& array) {
-  std::vector<int64_t> out;
-  for (const Json& value : array.as_array()) out.push_back(value.as_int());
-  return out;
-}
-
-std::vector<double> doubles(const Json& array) {
-  std::vector<double> out;
-  for (const Json& value : array.as_array()) out.push_back(value.as_double());
-  return out;
-}
-
-std::vector<std::string> strings(const Json& array) {
-  std::vector<std::string> out;
-  for (const Json& value : array.as_array()) out.push_back(value.as_string());
-  return out;
-}
-
 namespace {
-
-bool must_be_refused(const Json& golden) {
-  const Json* error = golden.find("error");
-  return error != nullptr && error->as_bool();
-}
 
 template <typename T>
 std::string digest(const std::vector<T>& values) {
@@ -147,87 +124,17 @@ void check_sampler(const Json& golden, const std::string&) {
   }
 }
 
-namespace {
-
-using CaseFunction = void (*)(const Json& golden, const std::string& folder);
-
-const std::map<std::string, CaseFunction>& kinds() {
-  static const std::map<std::string, CaseFunction> kKinds = {{"indexed_dataset", check_indexed_dataset},
-                                                             {"gpt_dataset", check_gpt_dataset},
-                                                             {"blended_dataset", check_blended_dataset},
-                                                             {"mock_dataset", check_mock_dataset},
-                                                             {"blending_indices", check_blending_indices},
-                                                             {"requested_sizes", check_requested_sizes},
-                                                             {"split", check_split},
-                                                             {"data_path", check_data_path},
-                                                             {"sampler", check_sampler}};
-  return kKinds;
-}
-
-std::string name_of(const std::string& file, size_t index, const Json& golden) {
-  for (const char* key : {"name", "prefix"}) {
-    const Json* name = golden.find(key);
-    if (name != nullptr && name->is_string()) return file + "#" + name->as_string();
-  }
-  return fmt::format("{}#{}", file, index);
-}
-
-void run_case(const std::string& name, CaseFunction check, const Json& golden, const std::string& folder,
-              GoldenReport& report) {
-  try {
-    const bool refuse = must_be_refused(golden);
-    try {
-      check(golden, folder);
-    } catch (const UserError&) {
-      if (!refuse) throw;
-      ++report.passed;
-      return;
-    }
-    if (refuse) throw Mismatch("must be refused, but was accepted");
-    ++report.passed;
-  } catch (const NotBuilt& missing) {
-    report.not_built.push_back({name, missing.what()});
-  } catch (const std::exception& error) {
-    report.failed.push_back({name, error.what()});
-  }
-}
-
-void run_file(const std::filesystem::path& path, const std::string& folder, GoldenReport& report) {
-  const std::string file = path.filename().string();
-  Json json;
-  try {
-    json = Json::parse(read_file(path.string()), file);
-  } catch (const std::exception& error) {
-    report.failed.push_back({file, error.what()});
-    return;
-  }
-  const Json* kind = json.find("kind");
-  const Json* cases = json.find("cases");
-  if (kind == nullptr || cases == nullptr || !kind->is_string() || !cases->is_array()) return;
-  const auto known = kinds().find(kind->as_string());
-  for (size_t i = 0; i < cases->size(); ++i) {
-    const Json& golden = cases->at(i);
-    const std::string name = name_of(file, i, golden);
-    if (known == kinds().end()) {
-      report.not_built.push_back({name, fmt::format("kind '{}'", kind->as_string())});
-    } else {
-      run_case(name, known->second, golden, folder, report);
-    }
-  }
-}
-
-}  // namespace
-
 std::vector<GoldenReport> golden_data(const std::string& folder) {
-  GoldenReport report;
-  report.label = "data";
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() == ".json") files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  for (const std::filesystem::path& file : files) run_file(file, folder, report);
-  return {report};
+  const std::map<std::string, CaseFunction> kinds = {{"indexed_dataset", check_indexed_dataset},
+                                                     {"gpt_dataset", check_gpt_dataset},
+                                                     {"blended_dataset", check_blended_dataset},
+                                                     {"mock_dataset", check_mock_dataset},
+                                                     {"blending_indices", check_blending_indices},
+                                                     {"requested_sizes", check_requested_sizes},
+                                                     {"split", check_split},
+                                                     {"data_path", check_data_path},
+                                                     {"sampler", check_sampler}};
+  return run_case_files(folder, "data", kinds, Reports::kWholeFolder);
 }
 
 }  // namespace conclave::proof

@@ -40,19 +40,6 @@ std::string missing_in_folder(const fs::path& folder, const std::string& missing
   }
 }
 
-// The folder's report, then one per file of it.
-std::vector<GoldenReport> pending_by_file(const std::string& folder, const std::string& label,
-                                          const std::string& missing) {
-  std::vector<GoldenReport> reports = {pending_report(folder, label, missing)};
-  const std::vector<GoldenNote> notes = reports[0].not_built;
-  for (const GoldenNote& note : notes) {
-    const std::string file_label = label + "/" + note.name.substr(0, note.name.find('#'));
-    if (reports.back().label != file_label) reports.push_back({file_label, 0, {}, {}});
-    reports.back().not_built.push_back(note);
-  }
-  return reports;
-}
-
 }  // namespace
 
 GoldenReport pending_report(const std::string& folder, const std::string& label, const std::string& missing) {
@@ -81,7 +68,5 @@ std::vector<GoldenReport> golden_layout(const std::string& f) {
 }
 std::vector<GoldenReport> golden_model(const std::string& f) { return {pending_report(f, "model", "training steps")}; }
 std::vector<GoldenReport> golden_router(const std::string& f) { return {pending_report(f, "router", "the router")}; }
-std::vector<GoldenReport> golden_schedule(const std::string& f) { return pending_by_file(f, "schedule", "schedules"); }
-std::vector<GoldenReport> golden_training(const std::string& f) { return pending_by_file(f, "training", "training"); }
 
 }  // namespace conclave::proof
