@@ -20,16 +20,16 @@ int code(ExitCode exit) { return static_cast<int>(exit); }
 
 void print_help() {
   fmt::print("Conclave trains Mixture-of-Experts language models.\n\n");
-  for (const Command& command : commands()) {
+  for (const CommandEntry& command : commands()) {
     fmt::print("  conclave {:14} {}{}\n", command.name, command.help,
                command.run == nullptr ? " (not available yet)" : "");
   }
   fmt::print("\nconclave COMMAND --help says more about one; conclave --version.\n");
 }
 
-const Command& find_command(const std::string& name) {
+const CommandEntry& find_command(const std::string& name) {
   std::vector<std::string> names;
-  for (const Command& command : commands()) {
+  for (const CommandEntry& command : commands()) {
     if (name == command.name) return command;
     names.push_back(command.name);
   }
@@ -38,9 +38,9 @@ const Command& find_command(const std::string& name) {
                                near.empty() ? "none is like it" : "nearest: " + join(near, ", ")));
 }
 
-bool asks_for_help(const std::vector<std::string>& arguments) {
-  return std::any_of(arguments.begin(), arguments.end(),
-                     [](const std::string& a) { return a == "--help" || a == "-h"; });
+bool asks_for_help(const Words& words) {
+  const auto end = std::find(words.begin(), words.end(), "--");
+  return std::any_of(words.begin(), end, [](const std::string& word) { return word == "--help" || word == "-h"; });
 }
 
 int dispatch(const std::vector<std::string>& words) {
@@ -56,16 +56,16 @@ int dispatch(const std::vector<std::string>& words) {
     fmt::print("conclave {}\n", kVersion);
     return code(ExitCode::kDone);
   }
-  const Command& command = find_command(words[0]);
-  const CommandLine line{{words.begin() + 1, words.end()}};
+  const CommandEntry& command = find_command(words[0]);
+  const Words rest(words.begin() + 1, words.end());
   if (command.run == nullptr) {
     throw UsageError(fmt::format("[cli] the command '{}' is not available yet", command.name));
   }
-  if (asks_for_help(line.arguments)) {
+  if (asks_for_help(rest)) {
     fmt::print("{}", help_text(command));
     return code(ExitCode::kDone);
   }
-  return command.run(line);
+  return command.run(rest);
 }
 
 // What could not be written (a full disk, a closed pipe) must not look like success.
@@ -83,10 +83,6 @@ int report(const std::exception& error, ExitCode exit) {
 }
 
 }  // namespace
-
-std::string help_text(const Command& command) {
-  return fmt::format("conclave {} {}\n\n{}\n", command.name, command.usage, command.help);
-}
 
 int run_command_line(int argc, char** argv) {
   try {

@@ -6,22 +6,21 @@
 
 namespace conclave {
 
-/// The words after the command's name, and how the binary was called.
-struct CommandLine {
-  std::vector<std::string> arguments;
-};
+/// The words after the command's name.
+using Words = std::vector<std::string>;
 
-struct Command {
+struct CommandEntry {
   const char* name;
-  const char* usage;                    ///< what follows the name: "[DIR]"
-  const char* help;                     ///< one line
-  int (*run)(const CommandLine& line);  ///< returns the exit code; nullptr: not available yet, refused by name
+  const char* usage;  ///< what follows the name: "[DIR]"
+  const char* help;   ///< one line
+  /// Returns the exit code, throws UsageError on wrong words. nullptr: not available yet, refused by name.
+  int (*run)(const Words& words);
 };
 
 /// In the order of `conclave --help`.
-const std::vector<Command>& commands();
+const std::vector<CommandEntry>& commands();
 
-/// "conclave golden [DIR]\n\nhelp ...".
-std::string help_text(const Command& command);
+/// `conclave COMMAND --help`, with the options of the command where it takes any.
+std::string help_text(const CommandEntry& command);
 
 }  // namespace conclave

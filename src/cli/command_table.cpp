@@ -1,22 +1,28 @@
+#include <fmt/core.h>
+
 #include "cli/command.h"
+#include "config/reference.h"
 
 namespace conclave {
 
-// name, usage, help. NAME_command is defined in NAME_command.cpp.
-#define CONCLAVE_COMMANDS(row) \
-  row(golden, "[DIR]", "put every golden case below DIR (default: tests/golden of the sources) through the product")
+// name, what follows it, help. The function NAME_command stands in NAME_command.cpp.
+#define CONCLAVE_COMMANDS(row)                                                                               \
+  row(preprocess, "--input FILES --output-prefix PREFIX --tokenizer-type TYPE ...",                          \
+      "turn text or JSONL into token files (.bin and .idx)")                                                 \
+      row(ngram, "--data-path PREFIX ... [--split A,B,C] [--tokenizer-type TYPE] [--vocab-size N] [--json]", \
+          "loss of a smoothed 3-gram model on the same data and split: a bar for a trained one")             \
+          row(golden, "[DIR]",                                                                               \
+              "put every golden case below DIR (default: tests/golden of the sources) through the product")
 
-#define CONCLAVE_DECLARE(name, usage, help) int name##_command(const CommandLine& line);
+#define CONCLAVE_DECLARE(name, usage, help) int name##_command(const Words& words);
 CONCLAVE_COMMANDS(CONCLAVE_DECLARE)
 
-const std::vector<Command>& commands() {
+const std::vector<CommandEntry>& commands() {
 #define CONCLAVE_ROW(name, usage, help) {#name, usage, help, name##_command},
-  static const std::vector<Command> table = {
+  static const std::vector<CommandEntry> table = {
       CONCLAVE_COMMANDS(CONCLAVE_ROW)
-      // Named by the design, refused until they are built.
+      // Refused by name until they are built.
       {"train", "--config FILE.yaml [--any-option value ...]", "train a model", nullptr},
-      {"preprocess", "--input FILES --output-prefix P --tokenizer-type T ...", "text or JSONL to .bin and .idx",
-       nullptr},
       {"generate", "--load DIR --prompt TEXT ...", "continue a text", nullptr},
       {"eval", "--load DIR --data-path P ...", "loss and perplexity on text or tokens", nullptr},
       {"inspect", "DIR [--iteration N]", "show a checkpoint, a data set or a run", nullptr},
@@ -31,6 +37,14 @@ const std::vector<Command>& commands() {
       {"launch", "--nproc-per-node N [...] -- train ...", "start ranks without MPI", nullptr},
   };
   return table;
+}
+
+std::string help_text(const CommandEntry& command) {
+  for (const Command known : {Command::kTrain, Command::kPreprocess, Command::kGenerate, Command::kEval,
+                              Command::kInspect, Command::kBench}) {
+    if (command_name(known) == command.name) return command_help(known);
+  }
+  return fmt::format("usage: conclave {} {}\n\n{}\n", command.name, command.usage, command.help);
 }
 
 }  // namespace conclave

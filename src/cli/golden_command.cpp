@@ -8,11 +8,11 @@
 
 namespace conclave {
 
-int golden_command(const CommandLine& line) {
-  if (line.arguments.size() > 1 || (!line.arguments.empty() && line.arguments[0].starts_with("-"))) {
+int golden_command(const Words& words) {
+  if (words.size() > 1 || (!words.empty() && words[0].starts_with("-"))) {
     throw UsageError("[cli/golden] takes one directory and no option; conclave golden --help");
   }
-  const std::string directory = line.arguments.empty() ? CONCLAVE_DEFAULT_GOLDEN_DIR : line.arguments[0];
+  const std::string directory = words.empty() ? CONCLAVE_DEFAULT_GOLDEN_DIR : words[0];
   const int64_t failed = proof::run_golden(directory, [](const std::string& text) {
     fmt::print("{}", text);
     std::fflush(stdout);

@@ -1,0 +1,60 @@
+#include <fmt/core.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "config/validate.h"
+#include "data/tokenizer/tokenizer.h"
+#include "proof/ngram_run.h"
+
+namespace conclave {
+namespace {
+
+int64_t vocabulary(const Options& options) {
+  if (options.model.vocab_size > 0) return options.model.vocab_size;
+  TokenizerConfig config;
+  config.type = options.tokenizer.tokenizer_type.value_or("ByteTokenizer");
+  config.model = options.tokenizer.tokenizer_model.value_or("");
+  return make_tokenizer(config)->vocab_size();
+}
+
+std::string json_of(const proof::NgramReport& report) {
+  Json json = Json::object();
+  json["counted_tokens"] = report.counted_tokens;
+  for (const proof::NgramSplit& split : report.splits) {
+    Json entry = Json::object();
+    entry["tokens"] = split.tokens;
+    entry["loss"] = split.loss;
+    json[split.split] = entry;
+  }
+  return json.dump() + "\n";
+}
+
+std::string text_of(const proof::NgramReport& report) {
+  std::string text = fmt::format("3-gram model, interpolated Kneser-Ney, {} training tokens\n", report.counted_tokens);
+  for (const proof::NgramSplit& split : report.splits) {
+    text += fmt::format("{:>6}: {:>10} tokens  loss {:.4f}  perplexity {:.3f}  {:.4f} bits a token\n", split.split,
+                        split.tokens, split.loss, std::exp(split.loss), split.loss / std::log(2.0));
+  }
+  return text;
+}
+
+}  // namespace
+
+int ngram_command(const Words& words) {
+  const ParsedOptions parsed = parse_command_line(Command::kBench, words);
+  const Options options = checked_options(parsed, Command::kBench);
+  if (options.data.data_path.empty() && options.data.train_data_path.empty()) {
+    throw UsageError("[cli/ngram] needs data; give --data-path PREFIX, or --train-data-path and --valid-data-path");
+  }
+  if (!parsed.positionals.empty()) {
+    throw UsageError(fmt::format("[cli/ngram] takes options alone; got '{}'", parsed.positionals[0]));
+  }
+  const proof::NgramReport report = proof::measure_ngram({options.data, vocabulary(options), 3});
+  fmt::print("{}", options.bench.json ? json_of(report) : text_of(report));
+  return 0;
+}
+
+}  // namespace conclave
