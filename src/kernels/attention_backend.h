@@ -1,0 +1,40 @@
+// What the back ends of attention get from the launcher.
+#pragma once
+
+#include "kernels/attention.h"
+
+namespace conclave::kernels {
+
+struct AttentionShape {
+  int64_t batch = 0, heads = 0, groups = 0;  ///< B, n, g
+  int64_t queries = 0;                       ///< S
+  int64_t keys = 0;                          ///< keys there are
+  int64_t key_stride = 0;                    ///< Skv: key positions that a head's memory has
+  int64_t size = 0, value_size = 0;          ///< D, Dv
+};
+AttentionShape attention_shape(const AttentionForwardArgs& args);
+AttentionShape attention_shape(const AttentionBackwardArgs& args);
+
+struct AttentionForwardWork {
+  const AttentionForwardArgs& args;
+  Tensor scratch;  ///< [threads, floats] f32
+};
+struct AttentionBackwardWork {
+  const AttentionBackwardArgs& args;
+  Tensor delta;    ///< [B,n,S] f32: dout · out
+  Tensor dq_sums;  ///< [B,n,S,D up to a whole vector] f32, where dq cannot hold the sums itself
+  Tensor scratch;  ///< [threads, floats] f32
+};
+inline Cost attention_forward_cost(const AttentionForwardWork& work) { return attention_forward_cost(work.args); }
+inline Cost attention_backward_cost(const AttentionBackwardWork& work) { return attention_backward_cost(work.args); }
+
+CONCLAVE_KERNEL_BACKENDS(attention_forward, AttentionForwardWork)
+CONCLAVE_KERNEL_BACKENDS(attention_backward, AttentionBackwardWork)
+
+namespace cpu {
+/// Shape of the scratch: as many rows as threads may take part.
+Shape attention_forward_scratch(const AttentionShape& shape, DType dtype);
+Shape attention_backward_scratch(const AttentionShape& shape, DType dtype);
+}  // namespace cpu
+
+}  // namespace conclave::kernels

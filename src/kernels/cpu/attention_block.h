@@ -1,0 +1,203 @@
+// What the forward and backward pass of attention share: which keys a query sees, and blocks of keys in the form that
+// the tile products read.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "kernels/attention_backend.h"
+#include "kernels/cpu/tile_product.h"
+#include "kernels/cpu/vector_random.h"
+
+namespace conclave::kernels::cpu {
+
+inline constexpr int64_t kKeyBlock = 64;  // keys of a block: scores of a row are four vectors
+inline constexpr int64_t kBlockVectors = kKeyBlock / kLanes;
+inline constexpr int64_t kRowTile = 12;  // queries that go through softmax together
+
+inline constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+
+inline int64_t padded(int64_t size) { return round_up(size, kLanes); }
+
+/// Threads worth starting for `items` pieces of this work.
+inline int64_t attention_threads(const AttentionShape& shape, int64_t items) {
+  constexpr int64_t kSmall = 1 << 18;  // products of one number with another
+  const int64_t work = shape.batch * shape.heads * shape.queries * shape.keys * (shape.size + shape.value_size);
+  return work < kSmall ? 1 : std::clamp<int64_t>(omp_get_max_threads(), 1, std::max<int64_t>(items, 1));
+}
+
+/// body(item, scratch of the thread) for each item, handed out one by one; a row of `scratch` for each thread.
+template <typename Body>
+void for_each_attention_item(const Tensor& scratch, int64_t items, Body body) {
+  float* data = scratch.data<float>();
+  const int64_t threads = scratch.size(0), stride = scratch.size(1);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(threads)) if (threads > 1)
+  for (int64_t item = 0; item < items; ++item) body(item, data + omp_get_thread_num() * stride);
+}
+
+struct KeyRange {
+  int64_t first, last;  // [first, last)
+};
+
+/// Which keys the queries of one sequence see.
+struct Visibility {
+  bool causal;
+  int64_t window, offset, keys;
+  const int32_t* starts;  // of this sequence, or null
+
+  KeyRange of(int64_t query) const {
+    const int64_t self = query + offset;
+    KeyRange range{0, keys};
+    if (causal) range.last = std::min(keys, self + 1);
+    if (window > 0) range.first = std::max<int64_t>(0, self + 1 - window);
+    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[query]);
+    return range;
+  }
+  /// Covers what queries [begin, end) see; documents only by way of each query.
+  KeyRange of_rows(int64_t begin, int64_t end) const {
+    KeyRange all{keys, 0};
+    for (int64_t i = begin; i < end; ++i) {
+      const KeyRange range = of(i);
+      if (range.first >= range.last) continue;
+      all.first = std::min(all.first, range.first);
+      all.last = std::max(all.last, range.last);
+    }
+    return all;
+  }
+};
+
+inline Visibility visibility(const AttentionMask& mask, const AttentionShape& shape, int64_t b) {
+  const int32_t* starts = mask.document_starts ? mask.document_starts.data<int32_t>() + b * shape.queries : nullptr;
+  return {mask.causal, mask.window, shape.keys - shape.queries, shape.keys, starts};
+}
+
+/// A tile of at most kRowTile queries against one block of keys: what each row sees of it, relative to the block.
+struct TileRange {
+  int64_t rows = 0;
+  std::array<int32_t, kRowTile> first{}, last{};
+  int64_t begin = kKeyBlock, end = 0;  // keys that any row sees; none where begin >= end
+  bool whole = true;                   // every row sees all of [begin, end), and these are whole vectors
+
+  TileRange(const Visibility& sight, int64_t row, int64_t count, int64_t block) : rows(count) {
+    for (int64_t r = 0; r < count; ++r) {
+      const KeyRange range = sight.of(row + r);
+      const int64_t low = std::clamp<int64_t>(range.first - block, 0, kKeyBlock);
+      const int64_t high = std::clamp<int64_t>(range.last - block, low, kKeyBlock);
+      first[static_cast<size_t>(r)] = static_cast<int32_t>(low);
+      last[static_cast<size_t>(r)] = static_cast<int32_t>(high);
+      if (low == high) continue;
+      begin = std::min(begin, low);
+      end = std::max(end, high);
+    }
+    whole = begin % kLanes == 0 && end % kLanes == 0;
+    for (size_t r = 0; r < static_cast<size_t>(count); ++r) whole = whole && first[r] == begin && last[r] == end;
+  }
+  bool empty() const { return begin >= end; }
+  int64_t first_vector() const { return begin / kLanes; }
+  int64_t last_vector() const { return ceil_div(end, kLanes); }
+  /// Lanes of vector v that row r sees.
+  VecI seen(int64_t r, int64_t v) const {
+    const VecI key = lane_index() + static_cast<int32_t>(v * kLanes);
+    return (key >= first[static_cast<size_t>(r)]) & (key < last[static_cast<size_t>(r)]);
+  }
+};
+
+/// Rows that a tile product reads as B: a place in memory, or a copy whose rows are whole vectors.
+struct FloatRows {
+  const float* data;
+  int64_t stride;
+};
+
+template <typename T>
+void copy_rows(const T* source, int64_t stride, int64_t count, int64_t size, float* target) {
+  for (int64_t r = 0; r < count; ++r) {
+    for_each_vector(size, [&](int64_t j, int64_t n) CONCLAVE_INLINE_LAMBDA {
+      store(target + r * padded(size) + j, load_some(source + r * stride + j, n));
+    });
+  }
+}
+
+/// Whether rows of `size` elements must be copied before a tile product can read them as vectors.
+template <typename T>
+constexpr bool needs_copy(int64_t size) {
+  return !std::is_same_v<T, float> || size % kLanes != 0;
+}
+
+/// `scratch` has count * padded(size) floats; used where rows cannot be read in place.
+template <typename T>
+FloatRows float_rows(const T* source, int64_t count, int64_t size, float* scratch) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (!needs_copy<T>(size)) return {source, size};
+  }
+  copy_rows(source, size, count, size, scratch);
+  return {scratch, padded(size)};
+}
+
+inline void transpose(VecF (&rows)[kLanes]) {
+  const auto exchange = [&](auto step, auto first, auto second) CONCLAVE_INLINE_LAMBDA {
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kLanes; ++i) {
+      if ((i & step()) != 0) continue;
+      const VecF a = rows[i], b = rows[i + step()];
+      rows[i] = first(a, b);
+      rows[i + step()] = second(a, b);
+    }
+  };
+#define CONCLAVE_EXCHANGE(step, low, high)                                                         \
+  exchange([] { return size_t{step}; }, [](VecF a, VecF b) CONCLAVE_INLINE_LAMBDA { return low; }, \
+           [](VecF a, VecF b) CONCLAVE_INLINE_LAMBDA { return high; })
+#define CONCLAVE_LANES(...) __builtin_shufflevector(a, b, __VA_ARGS__)
+  CONCLAVE_EXCHANGE(1, CONCLAVE_LANES(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+                    CONCLAVE_LANES(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
+  CONCLAVE_EXCHANGE(2, CONCLAVE_LANES(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+                    CONCLAVE_LANES(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+  CONCLAVE_EXCHANGE(4, CONCLAVE_LANES(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+                    CONCLAVE_LANES(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31));
+  CONCLAVE_EXCHANGE(8, CONCLAVE_LANES(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                    CONCLAVE_LANES(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+#undef CONCLAVE_LANES
+#undef CONCLAVE_EXCHANGE
+}
+
+/// out [size, kKeyBlock] = the first `count` rows of source [*, size], turned; keys beyond are zero.
+template <typename T>
+void transpose_keys(const T* source, int64_t count, int64_t size, float* out) {
+  for (int64_t key = 0; key < kKeyBlock; key += kLanes) {
+    for_each_vector(size, [&](int64_t d, int64_t n) CONCLAVE_INLINE_LAMBDA {
+      VecF rows[kLanes];
+      for (int64_t r = 0; r < kLanes; ++r)
+        rows[r] = key + r < count ? load_some(source + (key + r) * size + d, n) : VecF{};
+      transpose(rows);
+      for (int64_t r = 0; r < n; ++r) store(out + (d + r) * kKeyBlock + key, rows[r]);
+    });
+  }
+}
+
+/// Dropout on a row of probabilities: what multiplies each of the block's keys, 0 or 1 / (1 - rate).
+struct Dropout {
+  const RandomStream* stream = nullptr;  // null: none
+  uint32_t threshold = 0;
+  float scale = 1;
+
+  Dropout(const AttentionDropout& dropout, int64_t b) {
+    if (dropout.rate == 0) return;
+    stream = &dropout.streams[static_cast<size_t>(b)];
+    threshold = keep_threshold(dropout.rate);
+    scale = 1.0f / (1.0f - dropout.rate);
+  }
+  explicit operator bool() const { return stream != nullptr; }
+  void factors(int64_t first_element, float (&out)[kKeyBlock]) const {
+    alignas(64) uint32_t bits[kKeyBlock];
+    random_bits(*stream, static_cast<uint64_t>(first_element), kKeyBlock, bits);
+    for (int64_t v = 0; v < kKeyBlock; v += kLanes) {
+      VecU lanes;
+      std::memcpy(&lanes, bits + v, sizeof lanes);
+      store(out + v, lanes >= threshold ? broadcast(scale) : VecF{});
+    }
+  }
+};
+
+}  // namespace conclave::kernels::cpu
