@@ -6,6 +6,7 @@
 
 namespace conclave::kernels {
 
+std::vector<OpCase> cross_entropy_performance_cases();
 std::vector<OpCase> gemm_performance_cases();
 std::vector<OpCase> grouped_gemm_performance_cases();
 std::vector<OpCase> optimizer_performance_cases();
