@@ -101,6 +101,7 @@ Routing Router::route(const Context& context, const Tensor& logits, RouterSaved*
   CONCLAVE_CHECK(context.pass == Pass::kPlain, "{}: a routing is decided once per micro-batch", config_.name);
   const int64_t tokens = logits.size(0), topk = config_.rule.topk;
   overwrite_with_noise(context, logits);
+  context.observe(config_.name + ".logits", logits);
   RouterSaved state;
   state.input = saved != nullptr ? saved->input : SavedTensor();
   state.logits = logits;

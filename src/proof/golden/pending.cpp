@@ -67,6 +67,5 @@ std::vector<GoldenReport> golden_layout(const std::string& f) {
   return {pending_report(f, "layout", "process groups")};
 }
 std::vector<GoldenReport> golden_model(const std::string& f) { return {pending_report(f, "model", "training steps")}; }
-std::vector<GoldenReport> golden_router(const std::string& f) { return {pending_report(f, "router", "the router")}; }
 
 }  // namespace conclave::proof
