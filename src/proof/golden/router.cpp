@@ -13,8 +13,8 @@
 #include "kernels/op_case.h"
 #include "moe/router.h"
 #include "nn/given_store.h"
+#include "proof/golden/case_files.h"
 #include "proof/golden/golden.h"
-#include "proof/golden/outcome.h"
 #include "proof/golden/router_case.h"
 #include "proof/golden/tensors.h"
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <string_view>
 
-#include "proof/golden/outcome.h"
+#include "proof/golden/case_files.h"
 
 namespace conclave::proof {
 namespace {

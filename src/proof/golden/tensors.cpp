@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "proof/golden/outcome.h"
+#include "proof/golden/case_files.h"
 
 namespace conclave::proof {
 namespace {
