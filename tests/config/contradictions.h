@@ -249,6 +249,8 @@ inline constexpr ContradictionCase kTrainingCases[] = {
      "one of them"},
     {"--global-batch-size 1 --decrease-batch-size-if-needed",
      "--global-batch-size must be at least --micro-batch-size times the data-parallel size; got 1 and 2; raise it"},
+    {"--step-batch-size-schedule 64:8",
+     "--step-batch-size-schedule: the first threshold must be 0; got '64:8'; begin with 0:SIZE"},
     {"--step-batch-size-schedule 0:8 --global-batch-size 8",
      "--step-batch-size-schedule replaces --global-batch-size; both are given; drop the second"},
     {"--step-batch-size-schedule 0:8 --rampup-batch-size 2 2 10",

@@ -1,4 +1,6 @@
+#include "base/error.h"
 #include "base/text.h"
+#include "config/batch_changes.h"
 #include "config/resolve.h"
 #include "config/rules/rules.h"
 
@@ -33,6 +35,13 @@ void check_batches(Rules& rules) {
                "--step-batch-size-schedule replaces --global-batch-size; both are given; drop the second");
   rules.refuse(training.step_batch_size_schedule && !training.rampup_batch_size.empty(),
                "--step-batch-size-schedule and --rampup-batch-size exclude each other; both are given; drop one");
+  if (training.step_batch_size_schedule) {
+    try {
+      parse_batch_changes(*training.step_batch_size_schedule, rules.raw.model.seq_length);
+    } catch (const UserError& error) {
+      rules.problems.push_back(error.what());
+    }
+  }
   const int64_t eval_share = rules.resolved.training.eval_micro_batch_size * data_parallel_size(rules.raw.parallel);
   const int64_t eval_batch = training.eval_global_batch_size;
   rules.refuse(

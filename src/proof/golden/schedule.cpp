@@ -1,9 +1,10 @@
-// Golden cases of batches and pipelines.
+// Golden cases of batches; those of pipelines are in pipeline_cases.h.
 #include <map>
 
 #include "config/parse.h"
 #include "proof/golden/case_files.h"
 #include "proof/golden/golden.h"
+#include "proof/golden/pipeline_cases.h"
 #include "schedule/batch_schedule.h"
 
 namespace conclave::proof {
@@ -82,9 +83,11 @@ void check_steps(const Json& golden, const std::string&) {
 }  // namespace
 
 std::vector<GoldenReport> golden_schedule(const std::string& folder) {
-  const std::map<std::string, CaseFunction> kinds = {{"num_microbatches", check_constant},
-                                                     {"rampup_batch_size", check_rampup},
-                                                     {"step_batch_size_schedule", check_steps}};
+  const std::map<std::string, CaseFunction> kinds = {
+      {"num_microbatches", check_constant},      {"rampup_batch_size", check_rampup},
+      {"step_batch_size_schedule", check_steps}, {"schedule_order", check_order},
+      {"schedule_table", check_table},           {"warmup_counts", check_warmup},
+      {"pipeline_layout", check_layout_string},  {"layer_split", check_layer_split}};
   return run_case_files(folder, "schedule", kinds, Reports::kAlsoByFile);
 }
 
