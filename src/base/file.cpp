@@ -13,8 +13,29 @@
 
 #include "base/error.h"
 
+// Under the address sanitizer the rest of a map's last page is poisoned, so that reading past the end of the file is
+// found.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONCLAVE_GUARD_MAPS 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define CONCLAVE_GUARD_MAPS 1
+#endif
+#ifdef CONCLAVE_GUARD_MAPS
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) static_cast<void>(0)
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) static_cast<void>(0)
+#endif
+
 namespace conclave {
 namespace {
+
+[[maybe_unused]] size_t rest_of_page(size_t size) {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return (page - size % page) % page;
+}
 
 [[noreturn]] void fail(const char* what, const std::string& path) {
   const int code = errno;
@@ -130,12 +151,15 @@ MappedFile::MappedFile(const std::string& path) {
       fail("map", path);
     }
     data_ = static_cast<const std::byte*>(address);
+    ASAN_POISON_MEMORY_REGION(data_ + size_, rest_of_page(size_));
   }
   ::close(fd);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  ASAN_UNPOISON_MEMORY_REGION(data_ + size_, rest_of_page(size_));
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept

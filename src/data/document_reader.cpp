@@ -12,6 +12,7 @@ namespace conclave {
 namespace {
 
 constexpr size_t kChunkBytes = size_t{1} << 20;
+constexpr size_t kReadBytes = size_t{64} << 10;
 constexpr size_t kLongestDocument = (size_t{1} << 31) - 1;
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(" \t\r\n") == std::string_view::npos; }
@@ -81,7 +82,7 @@ bool DocumentReader::open_next() {
 void DocumentReader::fill(size_t wanted) {
   while (!at_end_ && buffer_.size() < wanted) {
     const size_t before = buffer_.size();
-    buffer_.resize(wanted);
+    buffer_.resize(std::min(wanted, before + kReadBytes));
     const size_t got = input_->read(std::span(buffer_).subspan(before));
     buffer_.resize(before + got);
     at_end_ = got == 0;

@@ -128,16 +128,15 @@ class ZstandardSource : public ByteSource {
   size_t read(std::span<char> out) override {
     ZSTD_outBuffer output{out.data(), out.size(), 0};
     while (output.pos == 0) {
-      if (!held_back_ && !refill()) {
+      if (!refill()) {
         if (inside_) damaged(path(), "it ends in the middle of its compressed data");
         return 0;
       }
       ZSTD_inBuffer input{block_.data(), filled_, used_};
       const size_t status = ZSTD_decompressStream(stream_, &output, &input);
       if (ZSTD_isError(status)) damaged(path(), ZSTD_getErrorName(status));
-      used_ = input.pos;
+      used_ = input.pos;  // the last byte is not taken before all text is out
       inside_ = status != 0;
-      held_back_ = inside_ && output.pos == output.size;
     }
     return output.pos;
   }
@@ -145,7 +144,6 @@ class ZstandardSource : public ByteSource {
  private:
   ZSTD_DStream* stream_;
   bool inside_ = false;
-  bool held_back_ = false;  // text that did not fit into the last buffer
 };
 
 }  // namespace

@@ -37,7 +37,7 @@ BpeModel::BpeModel(const Json& json, Units units) : units_(units) {
 
 void BpeModel::read_vocabulary(const Json& json) {
   for (const auto& [text, id] : json.as_object()) {
-    with_context("model BPE: vocab", [&] { vocabulary_.add(text, id.as_int()); });
+    with_context("model BPE: vocab", [&, &name = text, &number = id] { vocabulary_.add(name, number.as_int()); });
   }
   for (int b = 0; b < 256; ++b) {
     const auto at = static_cast<size_t>(b);
