@@ -8,6 +8,7 @@
 
 namespace conclave {
 
+inline constexpr const char* kLatestFile = "latest_checkpointed_iteration.txt";
 /// "iter_0000100".
 std::string checkpoint_name(int64_t iteration);
 

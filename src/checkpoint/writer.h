@@ -2,39 +2,17 @@
 // manifest and makes the checkpoint appear with one rename. Format: docs/file-formats.md.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "base/dtype.h"
 #include "base/json.h"
+#include "checkpoint/checkpoint_tensor.h"
 #include "checkpoint/directory.h"
 #include "comm/communicator.h"
-#include "tensor/shard.h"
-#include "tensor/tensor.h"
 
 namespace conclave {
-
-/// The boxes of one logical tensor that this rank writes. Each element of the global tensor must be written by exactly
-/// one rank: of replicas, one lists it and the others leave it out.
-struct CheckpointTensor {
-  std::string name;  ///< unique on the rank
-  DType dtype = DType::kF32;
-  ShardSpec shard;  ///< global shape and the boxes, in the order of the data
-  // The data, boxes one after the other: a tensor of shard.element_count() elements, or host bytes.
-  Tensor tensor;
-  std::span<const std::byte> host;
-
-  /// A tensor that is held whole.
-  static CheckpointTensor whole(std::string name, const Tensor& tensor);
-  static CheckpointTensor sharded(std::string name, ShardSpec shard, const Tensor& tensor);
-  /// Host bytes that stay valid during the call of save().
-  static CheckpointTensor from_bytes(std::string name, DType dtype, ShardSpec shard, std::span<const std::byte> bytes);
-};
 
 enum class SaveMode {
   kNow,        ///< save() returns when the checkpoint is there
@@ -64,8 +42,9 @@ struct SaveReport {
 /// earlier checkpoints are untouched; the writer can be used again.
 class CheckpointWriter {
  public:
-  /// Rank 0 makes the run directory and cleans it of what dead processes left.
-  CheckpointWriter(CheckpointWriterSettings settings, Communicator& world);
+  /// Rank 0 makes the run directory, cleans it of what dead processes left, and finds out whether it can be written
+  /// to. `stream` is where the (small) collectives run.
+  CheckpointWriter(CheckpointWriterSettings settings, Communicator& world, const Stream& stream);
   /// Waits for a save under way; a failure is logged. With several ranks call finish() first: a checkpoint that was
   /// not finished together is dropped.
   ~CheckpointWriter();

@@ -1,0 +1,37 @@
+// What a rank gives to a save.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "base/dtype.h"
+#include "tensor/shard.h"
+#include "tensor/tensor.h"
+
+namespace conclave {
+
+/// The boxes of one logical tensor that this rank writes. Each element of the global tensor must be written by exactly
+/// one rank: of replicas, one lists it and the others leave it out.
+struct CheckpointTensor {
+  std::string name;  ///< unique on the rank
+  DType dtype = DType::kF32;
+  ShardSpec shard;  ///< global shape and the boxes, in the order of the data
+  // The data, boxes one after the other: a tensor of shard.element_count() elements, or host bytes.
+  Tensor tensor;
+  std::span<const std::byte> host;
+
+  /// A tensor that is held whole.
+  static CheckpointTensor whole(std::string name, const Tensor& tensor);
+  static CheckpointTensor sharded(std::string name, ShardSpec shard, const Tensor& tensor);
+  /// Host bytes that stay valid during the call of save().
+  static CheckpointTensor from_bytes(std::string name, DType dtype, ShardSpec shard, std::span<const std::byte> bytes);
+
+  int64_t bytes() const { return shard.element_count() * dtype_size(dtype); }
+  /// Host memory that holds the data already; nullptr if it must be copied from a device.
+  const std::byte* host_data() const;
+  /// Copies bytes [offset, offset + out.size()) of the data; done on return.
+  void copy_bytes(int64_t offset, std::span<std::byte> out) const;
+};
+
+}  // namespace conclave
