@@ -22,19 +22,23 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, code);
 }
 
-uint8_t byte_at(const std::string& name, int64_t iteration, int64_t index) {
-  const uint64_t key = hash64(name, static_cast<uint64_t>(iteration));
+namespace {
+
+// Byte `index` of a tensor with this key.
+uint8_t byte_at(uint64_t key, int64_t index) {
   const uint64_t mixed = (key ^ static_cast<uint64_t>(index)) * 0x9e3779b97f4a7c15u;
   return static_cast<uint8_t>(mixed >> 56);
 }
 
+}  // namespace
+
 Held hold(const StoredTensor& tensor, const ShardSpec& shard, int64_t iteration) {
   Held held{tensor.name, tensor.dtype, shard, {}};
   const int64_t width = dtype_size(tensor.dtype);
+  const uint64_t key = hash64(tensor.name, static_cast<uint64_t>(iteration));
   for (int64_t i = 0; i < shard.element_count(); ++i) {
     const int64_t global = shard.global_index(i);
-    for (int64_t k = 0; k < width; ++k)
-      held.bytes.push_back(static_cast<std::byte>(byte_at(tensor.name, iteration, global * width + k)));
+    for (int64_t k = 0; k < width; ++k) held.bytes.push_back(static_cast<std::byte>(byte_at(key, global * width + k)));
   }
   return held;
 }

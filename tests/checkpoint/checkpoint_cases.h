@@ -26,9 +26,6 @@ class TemporaryFolder {
   std::string path_;
 };
 
-/// Byte `index` of tensor `name` as of `iteration`.
-uint8_t byte_at(const std::string& name, int64_t iteration, int64_t index);
-
 /// What one rank holds of one tensor.
 struct Held {
   std::string name;
@@ -37,6 +34,7 @@ struct Held {
   std::vector<std::byte> bytes;
   CheckpointTensor as_tensor() const { return CheckpointTensor::from_bytes(name, dtype, shard, bytes); }
 };
+/// The bytes are a function of (name, iteration, place in the global tensor).
 Held hold(const StoredTensor& tensor, const ShardSpec& shard, int64_t iteration);
 std::vector<CheckpointTensor> as_tensors(const std::vector<Held>& held);
 

@@ -9,25 +9,28 @@
 #include <random>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "checkpoint/checkpoint_cases.h"
+#include "checkpoint/thread_ranks.h"
 #include "checkpoint/writer.h"
 
 namespace conclave {
 namespace {
 
-// Saves for ever, as a run that goes on from the latest checkpoint; now and then the same iteration again.
-[[noreturn]] void save_for_ever(const std::string& run_directory, SaveMode mode) {
+// Saves for ever, as a run that goes on from the latest checkpoint, beginning with that iteration (which replaces it)
+// or the next.
+[[noreturn]] void save_for_ever(const std::string& run_directory, SaveMode mode, int64_t first) {
   const auto device = make_device("cpu");
-  const auto world = make_self_communicator("world");
+  cases::Meeting meeting(1);
+  cases::ThreadRank world(meeting, 0);
   CheckpointWriterSettings settings;
   settings.run_directory = run_directory;
   settings.mode = mode;
   settings.retention = {0, 3};
-  CheckpointWriter writer(settings, *world, device->default_stream());
-  const auto found = find_checkpoint(run_directory);
+  CheckpointWriter writer(settings, world, device->default_stream());
   std::vector<StoredTensor> tensors = cases::some_tensors();
   tensors.pop_back();  // without the long one, so that the short phases of a save are hit more often
-  for (int64_t iteration = found ? found->iteration : 1;; ++iteration) {
+  for (int64_t iteration = find_checkpoint(run_directory)->iteration + first;; ++iteration) {
     std::vector<cases::Held> held;
     for (const StoredTensor& tensor : tensors)
       held.push_back(cases::hold(tensor, ShardSpec::whole(tensor.shape), iteration));
@@ -52,10 +55,11 @@ TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
   const std::string run = folder / "run";
   {
     const auto device = make_device("cpu");
-    const auto world = make_self_communicator("world");
+    cases::Meeting meeting(1);
+    cases::ThreadRank world(meeting, 0);
     CheckpointWriterSettings settings;
     settings.run_directory = run;
-    CheckpointWriter writer(settings, *world, device->default_stream());
+    CheckpointWriter writer(settings, world, device->default_stream());
     std::vector<cases::Held> held;
     for (const StoredTensor& tensor : cases::some_tensors())
       held.push_back(cases::hold(tensor, ShardSpec::whole(tensor.shape), 1));
@@ -63,13 +67,14 @@ TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
     writer.save(1, cases::as_tensors(held), Json::object());
   }
   std::mt19937 random(8);
+  set_log_level(LogLevel::kWarning);
   int inside_a_save = 0;
   int64_t last = 1;
   for (int kill = 0; kill < 60; ++kill) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
-    if (child == 0) save_for_ever(run, kill % 2 == 0 ? SaveMode::kNow : SaveMode::kBackground);
-    ::usleep(std::uniform_int_distribution<useconds_t>(500, 30000)(random));
+    if (child == 0) save_for_ever(run, kill % 2 == 0 ? SaveMode::kNow : SaveMode::kBackground, kill % 3 == 0 ? 0 : 1);
+    ::usleep(std::uniform_int_distribution<useconds_t>(500, 100000)(random));
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);

@@ -10,15 +10,13 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <barrier>
-#include <cstring>
 #include <filesystem>
 #include <functional>
-#include <thread>
 
 #include "base/file.h"
 #include "checkpoint/checkpoint_cases.h"
 #include "checkpoint/part_writer.h"
+#include "checkpoint/thread_ranks.h"
 
 namespace conclave {
 namespace {
@@ -50,12 +48,13 @@ class Alone : public testing::Test {
  protected:
   TemporaryFolder folder_;
   std::unique_ptr<Device> device_ = make_device("cpu");
-  std::unique_ptr<Communicator> world_ = make_self_communicator("world");
+  cases::Meeting meeting_{1};
+  cases::ThreadRank world_{meeting_, 0};
 
   CheckpointWriter writer(SaveMode mode, Retention retention = {}) {
     CheckpointWriterSettings settings = settings_for(folder_.path() + "/run", mode);
     settings.retention = retention;
-    return CheckpointWriter(settings, *world_, device_->default_stream());
+    return CheckpointWriter(settings, world_, device_->default_stream());
   }
   void save(CheckpointWriter& writer, int64_t iteration) {
     const auto held = whole_state(iteration);
@@ -255,58 +254,6 @@ TEST_F(Alone, ReadOnlyDirectory) {
   EXPECT_TRUE(text.ends_with("|")) << text;
 }
 
-// Ranks as threads, with the one collective that a save needs.
-struct Meeting {
-  explicit Meeting(int count) : size(count), barrier(count), slots(static_cast<size_t>(count)) {}
-  int size;
-  std::barrier<> barrier;
-  std::vector<std::vector<std::byte>> slots;
-};
-
-class ThreadRank final : public Communicator {
- public:
-  ThreadRank(Meeting& meeting, int rank) : meeting_(&meeting), rank_(rank) {}
-  const std::string& group() const override { return group_; }
-  int rank() const override { return rank_; }
-  int size() const override { return meeting_->size; }
-  void all_gather(const Stream&, const Tensor& in, const Tensor& out, const char*) override {
-    meeting_->slots[static_cast<size_t>(rank_)].assign(in.raw(), in.raw() + in.bytes());
-    meeting_->barrier.arrive_and_wait();
-    std::byte* place = out.raw();
-    for (const auto& slot : meeting_->slots) {
-      std::memcpy(place, slot.data(), slot.size());
-      place += slot.size();
-    }
-    meeting_->barrier.arrive_and_wait();
-  }
-  void all_reduce(const Stream&, const Tensor&, ReduceOp, const char*) override { FAIL(); }
-  void reduce_scatter(const Stream&, const Tensor&, const Tensor&, const char*) override { FAIL(); }
-  void all_to_all_rows(const Stream&, const Tensor&, const std::vector<int64_t>&, const Tensor&,
-                       const std::vector<int64_t>&, const char*) override {
-    FAIL();
-  }
-  void broadcast(const Stream&, const Tensor&, int, const char*) override { FAIL(); }
-  void barrier(const char*) override { meeting_->barrier.arrive_and_wait(); }
-
- private:
-  Meeting* meeting_;
-  int rank_;
-  std::string group_ = "world";
-};
-
-void on_ranks(int size, const std::function<void(int, Communicator&, const Stream&)>& work) {
-  Meeting meeting(size);
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank) {
-    threads.emplace_back([&, rank] {
-      const auto device = make_device("cpu");
-      ThreadRank world(meeting, rank);
-      work(rank, world, device->default_stream());
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 // What each rank holds: some_tensors() dealt out at random, the same on every call.
 std::vector<cases::Held> share_of(int rank, int size, int64_t iteration) {
   std::mt19937 random(7);
@@ -322,7 +269,7 @@ TEST(Ranks, SaveTogether) {
   for (const SaveMode mode : {SaveMode::kNow, SaveMode::kBackground}) {
     const TemporaryFolder folder;
     std::atomic<int> reports = 0;
-    on_ranks(3, [&](int rank, Communicator& world, const Stream& stream) {
+    cases::on_ranks(3, [&](int rank, Communicator& world, const Stream& stream) {
       CheckpointWriter saver(settings_for(folder.path(), mode), world, stream);
       for (const int64_t iteration : {5, 6}) {
         const auto held = share_of(rank, 3, iteration);
@@ -347,7 +294,7 @@ TEST(Ranks, FailTogether) {
   for (const SaveMode mode : {SaveMode::kNow, SaveMode::kBackground}) {
     const TemporaryFolder folder;
     std::vector<std::string> errors(3);
-    on_ranks(3, [&](int rank, Communicator& world, const Stream& stream) {
+    cases::on_ranks(3, [&](int rank, Communicator& world, const Stream& stream) {
       CheckpointWriter saver(settings_for(folder.path(), mode), world, stream);
       const auto held = share_of(rank, 3, 5);
       saver.save(5, cases::as_tensors(held), Json::object());
