@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <random>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_cases.h"
@@ -53,6 +54,7 @@ std::string fault_of_latest(const std::string& run_directory) {
 TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
   const cases::TemporaryFolder folder;
   const std::string run = folder / "run";
+  double one_save = 0;
   {
     const auto device = make_device("cpu");
     cases::Meeting meeting(1);
@@ -64,17 +66,20 @@ TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
     for (const StoredTensor& tensor : cases::some_tensors())
       held.push_back(cases::hold(tensor, ShardSpec::whole(tensor.shape), 1));
     held.pop_back();
+    const Stopwatch watch;
     writer.save(1, cases::as_tensors(held), Json::object());
+    one_save = watch.seconds();
   }
   std::mt19937 random(8);
   set_log_level(LogLevel::kWarning);
   int inside_a_save = 0;
   int64_t last = 1;
-  for (int kill = 0; kill < 60; ++kill) {
+  // At least 50; more where the disk is so slow that few saves came to their end.
+  for (int kill = 0; kill < 50 || (kill < 500 && (last < 10 || inside_a_save < 10)); ++kill) {
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) save_for_ever(run, kill % 2 == 0 ? SaveMode::kNow : SaveMode::kBackground, kill % 3 == 0 ? 0 : 1);
-    ::usleep(std::uniform_int_distribution<useconds_t>(500, 100000)(random));
+    ::usleep(static_cast<useconds_t>(std::uniform_real_distribution<double>(0, 4e6 * one_save + 1e4)(random)));
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
@@ -87,7 +92,7 @@ TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
     ASSERT_GE(now, last);  // never back
     last = now;
   }
-  EXPECT_GT(last, 10);
+  EXPECT_GE(last, 10);
   EXPECT_GE(inside_a_save, 10);
   clean_run_directory(run);
   for (const auto& entry : std::filesystem::directory_iterator(run)) {
