@@ -6,6 +6,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
 #include "data/tokenizer/utf8.h"
 
 namespace conclave {
@@ -141,6 +144,37 @@ TEST(StreamDecoder, NeverHoldsBackForEver) {
   EXPECT_GT(out.size(), 900u);
   out += stream.finish();
   EXPECT_EQ(out, std::string(1000, '\xF0'));
+}
+
+TEST(StreamDecoder, GivesTheWholeTextOfEveryGoldenCase) {
+  const std::string root = CONCLAVE_GOLDEN_DIR "/tokenizer/";
+  for (const char* name :
+       {"gpt2", "llama2_byte_fallback", "llama3_ignore_merges", "sp_bpe_identity", "sp_unigram_nmt_nfkc"}) {
+    TokenizerConfig config;
+    const bool json = file_exists(root + name + "/tokenizer.json");
+    config.type = json ? "HuggingFaceTokenizer" : "SentencePieceTokenizer";
+    config.model = root + name;
+    const auto tokenizer = make_tokenizer(config);
+    const std::string cases = read_file(root + name + "/cases.jsonl");
+    int checked = 0;
+    for (const std::string& line : split(cases, '\n')) {
+      if (line.empty()) continue;
+      const std::string text = Json::parse(line, name).at("decoded").as_string();
+      if (text.size() > 2000) continue;
+      const Ids ids = tokenizer->encode(text);
+      StreamDecoder stream(*tokenizer);
+      std::string all;
+      for (const int32_t id : ids) {
+        const std::string piece = stream.push(id);
+        EXPECT_TRUE(utf8::is_valid(piece)) << name << ": " << text;
+        all += piece;
+      }
+      all += stream.finish();
+      EXPECT_EQ(all, tokenizer->decode(ids)) << name << ": " << text;
+      ++checked;
+    }
+    EXPECT_GT(checked, 300) << name;
+  }
 }
 
 }  // namespace

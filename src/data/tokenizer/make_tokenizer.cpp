@@ -34,6 +34,13 @@ std::unique_ptr<Tokenizer> make_hugging_face(const TokenizerConfig& config) {
   return HuggingFaceTokenizer::load(config.model);
 }
 
+std::unique_ptr<Tokenizer> make_gpt2(const TokenizerConfig& config) {
+  CONCLAVE_USER_CHECK(
+      !config.vocab_file.empty() && !config.merge_file.empty(),
+      "[data/tokenizer] GPT2BPETokenizer needs --vocab-file (vocab.json) and --merge-file (merges.txt)");
+  return HuggingFaceTokenizer::load_gpt2(config.vocab_file, config.merge_file);
+}
+
 std::unique_ptr<Tokenizer> make_sentencepiece(const TokenizerConfig& config) {
   using Special = SentencePieceTokenizer::Special;
   need_model(config, "a SentencePiece model (.model)");
@@ -49,10 +56,10 @@ constexpr TokenizerType kTypes[] = {
     {"ByteTokenizer", make_byte, ""},
     {"NullTokenizer", make_null, ""},
     {"HuggingFaceTokenizer", make_hugging_face, ""},
+    {"GPT2BPETokenizer", make_gpt2, ""},
     {"SentencePieceTokenizer", make_sentencepiece, ""},
     {"GPTSentencePieceTokenizer", make_sentencepiece, ""},
     {"Llama2Tokenizer", make_sentencepiece, ""},
-    {"GPT2BPETokenizer", nullptr, kUseHuggingFace},
     {"TikTokenizer", nullptr, kUseHuggingFace},
     {"BertWordPieceLowerCase", nullptr,
      "WordPiece is for masked language models; use HuggingFaceTokenizer with a BPE file"},

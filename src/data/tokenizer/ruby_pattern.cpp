@@ -219,11 +219,11 @@ class Rewriter {
       atom_.reset();
     } else if (c == 'b' || c == 'B') {
       ++at_;
-      const std::string word = fmt::format("[{}]", ruby_word_set());
+      const std::string word = fmt::format("[{}]", ruby_word_set(RubyPlace::kPattern));
       const std::string same = fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word);
       out_ += c == 'B' ? same : fmt::format("(?!{})", same);
       atom_.reset();
-    } else if (const auto set = take_set()) {
+    } else if (const auto set = take_set(RubyPlace::kPattern)) {
       emit_atom(fmt::format("[{}{}]", set->negated ? "^" : "", set->items));
     } else {
       emit_atom(literal_code(take_escaped_code()));
@@ -231,11 +231,11 @@ class Rewriter {
   }
 
   // After a backslash: \s \S \w \W \d \D \h \H \p{...} \P{...}, or nothing taken.
-  std::optional<RubySet> take_set() {
+  std::optional<RubySet> take_set(RubyPlace place) {
     const char c = peek();
     if (std::string_view("sSwWdDhH").find(c) != std::string_view::npos) {
       ++at_;
-      return ruby_shorthand(c);
+      return ruby_shorthand(c, place);
     }
     if (c != 'p' && c != 'P') return std::nullopt;
     const size_t end = in_.find('}', at_);
@@ -246,7 +246,7 @@ class Rewriter {
       negated = !negated;
       name.remove_prefix(1);
     }
-    std::optional<RubySet> set = ruby_property(name);
+    std::optional<RubySet> set = ruby_property(name, place);
     if (!set) refuse(fmt::format("the property \\p{{{}}}", name.substr(0, 60)));
     at_ = end + 1;
     if (negated) set->negated = !set->negated;
@@ -339,7 +339,7 @@ class Rewriter {
     uint32_t low = 0;
     if (take("\\")) {
       if (at_ >= in_.size()) refuse("a backslash at the end");
-      if (const auto set = take_set()) {
+      if (const auto set = take_set(RubyPlace::kClass)) {
         if (set->negated) {
           side.classes.push_back(fmt::format("[^{}]", set->items));
         } else {

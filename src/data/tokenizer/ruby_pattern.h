@@ -1,7 +1,7 @@
 // Patterns in tokenizer files are written in Oniguruma's Ruby syntax; PCRE2 reads some of it otherwise. This rewrites
 // the part that tokenizers use so that both find the same words:
-//  - \s \w \d and their negations by Unicode's White_Space, Alphabetic + M + Nd + Pc, and Nd (PCRE2's \s also takes
-//  U+180E);
+//  - \s \w \d and their negations by Unicode's White_Space, Alphabetic + M + Nd + Pc (and six of Latin-1), and Nd
+//  (PCRE2's \s also takes U+180E);
 //  - \p{Han} means the script, not its extensions;
 //  - {n,m}+ repeats, it is not possessive; {n}? is optional, not lazy; {,n} is {0,n};
 //  - (?m) is "dot matches all"; ^ and $ are at every line;

@@ -14,6 +14,8 @@ constexpr std::string_view kNotSpace =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e})"
     R"(\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// Outside of brackets Oniguruma counts the superscript digits and fractions of Latin-1 as well.
+constexpr std::string_view kMoreWord = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 
 // Folded names.
 constexpr std::pair<std::string_view, std::string_view> kProperties[] = {
@@ -70,7 +72,6 @@ constexpr std::pair<std::string_view, std::string_view> kProperties[] = {
     {"ascii", R"(\x{0}-\x{7f})"},
     {"space", kSpace},
     {"whitespace", kSpace},
-    {"word", kWord},
 };
 
 // Properties of Oniguruma whose members differ between its versions or have no spelling in PCRE2, and names of PCRE2's
@@ -86,18 +87,22 @@ bool is_category(std::string_view folded) {
 
 }  // namespace
 
-std::string ruby_word_set() { return std::string(kWord); }
+std::string ruby_word_set(RubyPlace place) {
+  std::string items(kWord);
+  if (place == RubyPlace::kPattern) items += kMoreWord;
+  return items;
+}
 
-RubySet ruby_shorthand(char letter) {
+RubySet ruby_shorthand(char letter, RubyPlace place) {
   switch (letter) {
     case 's':
       return {std::string(kSpace)};
     case 'S':
       return {std::string(kNotSpace)};
     case 'w':
-      return {ruby_word_set()};
+      return {ruby_word_set(place)};
     case 'W':
-      return {ruby_word_set(), true};
+      return {ruby_word_set(place), true};
     case 'd':
       return {R"(\p{Nd})"};
     case 'D':
@@ -109,7 +114,7 @@ RubySet ruby_shorthand(char letter) {
   }
 }
 
-std::optional<RubySet> ruby_property(std::string_view name) {
+std::optional<RubySet> ruby_property(std::string_view name, RubyPlace place) {
   std::string folded;
   for (const char c : name) {
     const bool upper = c >= 'A' && c <= 'Z';
@@ -121,6 +126,7 @@ std::optional<RubySet> ruby_property(std::string_view name) {
   for (const std::string_view refused : kRefused) {
     if (folded == refused) return std::nullopt;
   }
+  if (folded == "word") return RubySet{ruby_word_set(place)};
   for (const auto& [known, items] : kProperties) {
     if (folded == known) return RubySet{std::string(items)};
   }

@@ -13,12 +13,15 @@ struct RubySet {
   bool negated = false;
 };
 
+/// Where a set stands: in brackets \w has fewer members.
+enum class RubyPlace { kPattern, kClass };
+
 /// s S w W d D h H.
-RubySet ruby_shorthand(char letter);
+RubySet ruby_shorthand(char letter, RubyPlace place);
 /// The set \w.
-std::string ruby_word_set();
+std::string ruby_word_set(RubyPlace place);
 /// What \p{name} means; case, blanks, '_' and '-' do not matter. A name that is no category or property known here is
 /// taken for a script; one that cannot be a script gives nothing.
-std::optional<RubySet> ruby_property(std::string_view name);
+std::optional<RubySet> ruby_property(std::string_view name, RubyPlace place);
 
 }  // namespace conclave

@@ -14,8 +14,7 @@ bool is_white_space(uint32_t code) {
 }
 
 bool is_word_character(uint32_t code) {
-  // \w as one-character text search is defined: joiners belong to it there.
-  static const Regex word = Regex::from_ruby(R"([\w\x{200c}\x{200d}])");
+  static const Regex word = Regex::from_ruby(kWordCharacter);
   std::string text;
   utf8::append(text, code);
   Regex::Match match;

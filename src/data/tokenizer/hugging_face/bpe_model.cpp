@@ -1,5 +1,7 @@
 #include "data/tokenizer/hugging_face/bpe_model.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/byte_level.h"
@@ -30,7 +32,10 @@ BpeModel::BpeModel(const Json& json, Units units) : units_(units) {
     unknown_ = vocabulary_.find(unknown);
     CONCLAVE_USER_CHECK(unknown_ >= 0, "model BPE: unk_token '{}' is not in the vocabulary", unknown.substr(0, 60));
   }
-  cut_at_marks_ = units == Units::kCharacters && !whole_words_ && prefix_.empty() && suffix_.empty() &&
+  // Characters that vanish would let marks on both sides of them meet.
+  const bool keeps_unknown = unknown_ >= 0 || (byte_fallback_ && std::all_of(fallback_id_.begin(), fallback_id_.end(),
+                                                                             [](int32_t id) { return id >= 0; }));
+  cut_at_marks_ = units == Units::kCharacters && !whole_words_ && prefix_.empty() && suffix_.empty() && keeps_unknown &&
                   vocabulary_.find(kSpaceMark) >= 0;
   read_merges(json.at("merges"));
 }

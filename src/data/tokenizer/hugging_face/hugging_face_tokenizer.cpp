@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "data/tokenizer/context.h"
 #include "data/tokenizer/hugging_face/fields.h"
 #include "data/tokenizer/utf8.h"
@@ -21,7 +22,7 @@ std::unique_ptr<HuggingFaceTokenizer> HuggingFaceTokenizer::load(const std::stri
       "[data/tokenizer] the folder '{}' holds no tokenizer.json; give --tokenizer-model a tokenizer.json or its "
       "folder (a tokenizer.model is for SentencePieceTokenizer)",
       path);
-  auto tokenizer = std::make_unique<HuggingFaceTokenizer>(read_file(file), file);
+  auto tokenizer = std::make_unique<HuggingFaceTokenizer>(Json::parse(read_file(file), file), file);
   const std::string parent = std::filesystem::path(file).parent_path().string();
   const std::string folder = parent.empty() ? std::string(1, '.') : parent;
   tokenizer->find_special_tokens(folder);
@@ -33,8 +34,30 @@ std::unique_ptr<HuggingFaceTokenizer> HuggingFaceTokenizer::load(const std::stri
   return tokenizer;
 }
 
-HuggingFaceTokenizer::HuggingFaceTokenizer(std::string_view json_text, const std::string& what) {
-  with_context(fmt::format("[data/tokenizer] {}", what), [&] { read(Json::parse(json_text, "content")); });
+std::unique_ptr<HuggingFaceTokenizer> HuggingFaceTokenizer::load_gpt2(const std::string& vocab_file,
+                                                                      const std::string& merge_file) {
+  Json merges = Json::array();
+  for (std::string& line : split(read_file(merge_file), '\n')) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) merges.push_back(Json(std::move(line)));
+  }
+  Json json, model, bytes;
+  model["vocab"] = Json::parse(read_file(vocab_file), vocab_file);
+  model["merges"] = std::move(merges);
+  bytes["type"] = "ByteLevel";
+  bytes["add_prefix_space"] = false;
+  json["model"] = std::move(model);
+  json["pre_tokenizer"] = bytes;
+  json["decoder"] = bytes;
+  auto tokenizer = std::make_unique<HuggingFaceTokenizer>(json, fmt::format("{} and {}", vocab_file, merge_file),
+                                                          "GPT2BPETokenizer");
+  tokenizer->files_ = {vocab_file, merge_file};
+  return tokenizer;
+}
+
+HuggingFaceTokenizer::HuggingFaceTokenizer(const Json& json, const std::string& what, const std::string& name)
+    : name_(name) {
+  with_context(fmt::format("[data/tokenizer] {}", what), [&] { read(json); });
   find_special_tokens("");
 }
 

@@ -24,8 +24,12 @@ class HuggingFaceTokenizer : public Tokenizer {
   /// `path` is a tokenizer.json or a folder that holds one. Throws UserError naming the file, the place in it and what
   /// is damaged or not supported.
   static std::unique_ptr<HuggingFaceTokenizer> load(const std::string& path);
+  /// GPT2BPETokenizer: the same from vocab.json and merges.txt, as the GPT-2 release has them; no token is found in the
+  /// text as such.
+  static std::unique_ptr<HuggingFaceTokenizer> load_gpt2(const std::string& vocab_file, const std::string& merge_file);
   /// From a file's content alone, without what the files beside it say. `what` names it in errors.
-  explicit HuggingFaceTokenizer(std::string_view json_text, const std::string& what = "tokenizer.json");
+  explicit HuggingFaceTokenizer(const Json& json, const std::string& what = "tokenizer.json",
+                                const std::string& name = "HuggingFaceTokenizer");
 
   void encode_to(std::string_view text, std::vector<int32_t>& out) const override;
   std::vector<int32_t> encode_with_special(std::string_view text) const override;
@@ -36,7 +40,7 @@ class HuggingFaceTokenizer : public Tokenizer {
   std::optional<int32_t> pad() const override { return special_.pad; }
   std::string token_text(int32_t id) const override;
   std::optional<int32_t> token_id(std::string_view token) const override;
-  std::string_view name() const override { return "HuggingFaceTokenizer"; }
+  std::string_view name() const override { return name_; }
   std::vector<std::string> files() const override { return files_; }
 
  private:
@@ -47,6 +51,7 @@ class HuggingFaceTokenizer : public Tokenizer {
     std::vector<hugging_face::Segment> segments, inner_segments;
     std::string valid_text;
   };
+  std::string name_;
   std::unique_ptr<hugging_face::Normalizer> normalizer_;
   hugging_face::PreTokenizers pre_tokenizers_;
   std::unique_ptr<hugging_face::BpeModel> model_;

@@ -8,6 +8,7 @@
 #include "data/tokenizer/hugging_face/pattern.h"
 #include "data/tokenizer/hugging_face/split_behavior.h"
 #include "data/tokenizer/regex.h"
+#include "data/tokenizer/unicode.h"
 
 namespace conclave::hugging_face {
 namespace {
@@ -161,9 +162,9 @@ class Maker {
       split(Regex::from_ruby(R"(\p{N})"), single ? SplitBehavior::kIsolated : SplitBehavior::kContiguous);
     } else if (type == "Whitespace") {
       check_keys(json, {"type"}, where);
-      // Joiners count as word characters here, unlike in the patterns of a Split.
-      split(Regex::from_ruby(R"([\w\x{200c}\x{200d}]+|[^\w\s\x{200c}\x{200d}]+)"), SplitBehavior::kRemoved,
-            Split::Meaning::kMatchIsWord);
+      const std::string words =
+          fmt::format("{0}+|[^{1}\\s]+", kWordCharacter, kWordCharacter.substr(1, kWordCharacter.size() - 2));
+      split(Regex::from_ruby(words), SplitBehavior::kRemoved, Split::Meaning::kMatchIsWord);
     } else if (type == "WhitespaceSplit") {
       check_keys(json, {"type"}, where);
       split(Regex::from_ruby(R"(\s)"), SplitBehavior::kRemoved);
