@@ -330,15 +330,6 @@ void fill_delta(const AttentionBackwardArgs& args, const AttentionShape& shape, 
   }
 }
 
-// body(item, scratch of the thread) for each item, handed out one by one.
-template <typename Body>
-void for_each_attention_item(const Tensor& scratch, int64_t items, Body body) {
-  float* data = scratch.data<float>();
-  const int64_t stride = scratch.size(1);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(scratch.size(0)))
-  for (int64_t item = 0; item < items; ++item) body(item, data + omp_get_thread_num() * stride);
-}
-
 // One pass takes each key/value head whole: five products per block. Where there are fewer heads than threads, two
 // passes share the work more evenly at the price of computing scores twice: seven products.
 template <typename T>

@@ -33,8 +33,9 @@ inline int64_t attention_threads(const AttentionShape& shape, int64_t items) {
 template <typename Body>
 void for_each_attention_item(const Tensor& scratch, int64_t items, Body body) {
   float* data = scratch.data<float>();
-  const int64_t threads = scratch.size(0), stride = scratch.size(1);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(threads)) if (threads > 1)
+  const int64_t stride = scratch.size(1);
+  const int threads = static_cast<int>(scratch.size(0));
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (int64_t item = 0; item < items; ++item) body(item, data + omp_get_thread_num() * stride);
 }
 
