@@ -42,6 +42,15 @@ TEST(VectorMath, Exponentials) {
             4e-7);
 }
 
+TEST(VectorMath, ShortExponential) {
+  EXPECT_LT(worst_error(
+                &exp2_below_127, [](double x) { return std::exp2(x); }, -125.9f, 126.9f, 1.3e-4f),
+            3e-7);
+  EXPECT_EQ(exp2_below_127(broadcast(0.0f))[3], 1.0f);
+  for (const float low : {-127.0f, -1e30f, -kInfinity}) EXPECT_EQ(exp2_below_127(broadcast(low))[9], 0.0f);
+  EXPECT_TRUE(std::isnan(exp2_below_127(broadcast(std::nanf("")))[2]));
+}
+
 TEST(VectorMath, ExponentialsAtTheEnds) {
   for (VecF (*function)(VecF) : {&exp, &exp2}) {
     EXPECT_EQ(function(broadcast(0.0f))[3], 1.0f);

@@ -41,7 +41,8 @@ struct BackwardLayout {
 // One head's queries as the pass sees them; `dq` may be a buffer of sums with rows of whole vectors.
 template <typename T>
 struct Head {
-  int64_t b, h;
+  int64_t h;
+  Dropout dropout;
   const T* queries;  // [S, D]
   const T* douts;    // row i at i * dout_stride
   int64_t dout_stride;
@@ -125,8 +126,8 @@ class Pass {
  private:
   Head<T> head(int64_t b, int64_t h) const {
     const int64_t index = b * shape_.heads + h;
-    return {b,
-            h,
+    return {h,
+            Dropout(args_.dropout, b),
             args_.q.template data<T>() + index * shape_.queries * shape_.size,
             args_.dout.template data<T>() + index * shape_.value_size,
             shape_.batch * shape_.heads * shape_.value_size,
@@ -246,30 +247,37 @@ class Pass {
   // From scores and dout·v to (dropped) probabilities and gradients of scores, in place.
   void softmax_gradient(const Head<T>& head, const KeyBlock& keys, int64_t first_row, const TileRange& range,
                         float* probabilities, float* dscores) const {
-    const Dropout dropout(args_.dropout, head.b);
-    alignas(64) float kept[kKeyBlock];
+    const auto drop = [&](float* rows) {
+      for (int64_t r = 0; r < range.rows; ++r) {
+        const int64_t query = head.h * shape_.queries + first_row + r;
+        head.dropout.apply(query * shape_.keys + keys.begin, rows + r * kKeyBlock);
+      }
+    };
+    if (head.dropout) drop(dscores);
+    range.whole ? gradient_rows<true>(head, first_row, range, probabilities, dscores)
+                : gradient_rows<false>(head, first_row, range, probabilities, dscores);
+    if (head.dropout) drop(probabilities);
+  }
+
+  template <bool whole>
+  void gradient_rows(const Head<T>& head, int64_t first_row, const TileRange& range, float* probabilities,
+                     float* dscores) const {
+    const float to_power = args_.scale * kLog2E, scale = args_.scale;
     for (int64_t r = 0; r < range.rows; ++r) {
       const int64_t i = first_row + r;
       // Rows that see nothing have no log-sum-exp: +infinity makes their probabilities zero.
-      const float lse = head.lse[i] == -kInfinity ? kInfinity : head.lse[i] * kLog2E;
-      if (dropout) dropout.factors((head.h * shape_.queries + i) * shape_.keys + keys.begin, kept);
+      const float lse = head.lse[i] == -kInfinity ? kInfinity : head.lse[i] * kLog2E, delta = head.delta[i];
       for (int64_t v = range.first_vector(); v < range.last_vector(); ++v) {
         float* p = probabilities + r * kKeyBlock + v * kLanes;
         float* d = dscores + r * kKeyBlock + v * kLanes;
-        VecF probability = exp2(load(p) * (args_.scale * kLog2E) - lse), gradient = load(d);
-        VecF used = probability;
-        if (dropout) {
-          const VecF factor = load(kept + v * kLanes);
-          gradient *= factor;
-          used *= factor;
-        }
-        gradient = probability * (gradient - head.delta[i]) * args_.scale;
-        if (!range.whole) {
+        VecF probability = exp2_below_127(load(p) * to_power - lse);
+        VecF gradient = probability * ((load(d) - delta) * scale);
+        if constexpr (!whole) {
           const VecI seen = range.seen(r, v);
-          used = select(seen, used, VecF{});
+          probability = select(seen, probability, VecF{});
           gradient = select(seen, gradient, VecF{});
         }
-        store(p, used);
+        store(p, probability);
         store(d, gradient);
       }
     }

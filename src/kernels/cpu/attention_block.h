@@ -78,12 +78,35 @@ inline Visibility visibility(const AttentionMask& mask, const AttentionShape& sh
 /// A tile of at most kRowTile queries against one block of keys: what each row sees of it, relative to the block.
 struct TileRange {
   int64_t rows = 0;
-  std::array<int32_t, kRowTile> first{}, last{};
-  int64_t begin = kKeyBlock, end = 0;  // keys that any row sees; none where begin >= end
-  bool whole = true;                   // every row sees all of [begin, end), and these are whole vectors
+  int64_t begin = kKeyBlock, end = 0;         // keys that any row sees; none where begin >= end
+  bool whole = true;                          // every row sees all of [begin, end), and these are whole vectors
+  std::array<int32_t, kRowTile> first, last;  // of each row, where not whole
 
   TileRange(const Visibility& sight, int64_t row, int64_t count, int64_t block) : rows(count) {
-    for (int64_t r = 0; r < count; ++r) {
+    if (sight.starts == nullptr) {
+      // Both ends of what a query sees only grow from row to row.
+      const KeyRange top = sight.of(row), bottom = sight.of(row + count - 1);
+      if (bottom.first <= block && top.last >= block + kKeyBlock) {
+        begin = 0;
+        end = kKeyBlock;
+        return;
+      }
+      if (top.first >= block + kKeyBlock || bottom.last <= block) return;
+    }
+    limit_rows(sight, row, block);
+  }
+  bool empty() const { return begin >= end; }
+  int64_t first_vector() const { return begin / kLanes; }
+  int64_t last_vector() const { return ceil_div(end, kLanes); }
+  /// Lanes of vector v that row r sees.
+  VecI seen(int64_t r, int64_t v) const {
+    const VecI key = lane_index() + static_cast<int32_t>(v * kLanes);
+    return (key >= first[static_cast<size_t>(r)]) & (key < last[static_cast<size_t>(r)]);
+  }
+
+ private:
+  void limit_rows(const Visibility& sight, int64_t row, int64_t block) {
+    for (int64_t r = 0; r < rows; ++r) {
       const KeyRange range = sight.of(row + r);
       const int64_t low = std::clamp<int64_t>(range.first - block, 0, kKeyBlock);
       const int64_t high = std::clamp<int64_t>(range.last - block, low, kKeyBlock);
@@ -94,15 +117,7 @@ struct TileRange {
       end = std::max(end, high);
     }
     whole = begin % kLanes == 0 && end % kLanes == 0;
-    for (size_t r = 0; r < static_cast<size_t>(count); ++r) whole = whole && first[r] == begin && last[r] == end;
-  }
-  bool empty() const { return begin >= end; }
-  int64_t first_vector() const { return begin / kLanes; }
-  int64_t last_vector() const { return ceil_div(end, kLanes); }
-  /// Lanes of vector v that row r sees.
-  VecI seen(int64_t r, int64_t v) const {
-    const VecI key = lane_index() + static_cast<int32_t>(v * kLanes);
-    return (key >= first[static_cast<size_t>(r)]) & (key < last[static_cast<size_t>(r)]);
+    for (size_t r = 0; r < static_cast<size_t>(rows); ++r) whole = whole && first[r] == begin && last[r] == end;
   }
 };
 
@@ -169,15 +184,19 @@ void transpose_keys(const T* source, int64_t count, int64_t size, float* out) {
   for (int64_t key = 0; key < kKeyBlock; key += kLanes) {
     for_each_vector(size, [&](int64_t d, int64_t n) CONCLAVE_INLINE_LAMBDA {
       VecF rows[kLanes];
-      for (int64_t r = 0; r < kLanes; ++r)
-        rows[r] = key + r < count ? load_some(source + (key + r) * size + d, n) : VecF{};
+      if (key + kLanes <= count) {
+        for (int64_t r = 0; r < kLanes; ++r) rows[r] = load_some(source + (key + r) * size + d, n);
+      } else {
+        for (int64_t r = 0; r < kLanes; ++r)
+          rows[r] = key + r < count ? load_some(source + (key + r) * size + d, n) : VecF{};
+      }
       transpose(rows);
       for (int64_t r = 0; r < n; ++r) store(out + (d + r) * kKeyBlock + key, rows[r]);
     });
   }
 }
 
-/// Dropout on a row of probabilities: what multiplies each of the block's keys, 0 or 1 / (1 - rate).
+/// Dropout on the probabilities of one sequence: keys are kept and scaled up, or multiplied by zero.
 struct Dropout {
   const RandomStream* stream = nullptr;  // null: none
   uint32_t threshold = 0;
@@ -190,13 +209,14 @@ struct Dropout {
     scale = 1.0f / (1.0f - dropout.rate);
   }
   explicit operator bool() const { return stream != nullptr; }
-  void factors(int64_t first_element, float (&out)[kKeyBlock]) const {
+  /// Applies to a block's keys, the first of which is `element` of the stream.
+  void apply(int64_t element, float* row) const {
     alignas(64) uint32_t bits[kKeyBlock];
-    random_bits(*stream, static_cast<uint64_t>(first_element), kKeyBlock, bits);
+    random_bits(*stream, static_cast<uint64_t>(element), kKeyBlock, bits);
     for (int64_t v = 0; v < kKeyBlock; v += kLanes) {
       VecU lanes;
       std::memcpy(&lanes, bits + v, sizeof lanes);
-      store(out + v, lanes >= threshold ? broadcast(scale) : VecF{});
+      store(row + v, lanes >= threshold ? load(row + v) * scale : VecF{});
     }
   }
 };

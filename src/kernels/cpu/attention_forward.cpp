@@ -6,12 +6,18 @@
 namespace conclave::kernels::cpu {
 namespace {
 
-constexpr int64_t kRowBlock = 16 * kRowTile;  // queries that share one turned block of keys
+// Queries that share one turned block of keys: many, but so that all threads have work. Rows do not know of each other,
+// so results do not depend on it.
+int64_t row_block(const AttentionShape& shape) {
+  constexpr int64_t kMost = 24 * kRowTile, kLeast = 4 * kRowTile;
+  const int64_t share = ceil_div(shape.batch * shape.heads * shape.queries, 2 * int64_t{omp_get_max_threads()});
+  return std::clamp(round_up(share, kRowTile), kLeast, kMost);
+}
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Where the parts of a thread's scratch begin, in floats.
 struct ForwardLayout {
-  int64_t keys, values, queries, sums, scores, largest, total, size;
+  int64_t keys, values, queries, sums, scores, largest, totals, size;
   ForwardLayout(const AttentionShape& shape, bool copies) {
     int64_t at = 0;
     const auto take = [&](int64_t floats) {
@@ -19,14 +25,14 @@ struct ForwardLayout {
       at += round_up(floats, kLanes);
       return begin;
     };
-    const int64_t rows = std::min(kRowBlock, shape.queries);
+    const int64_t rows = std::min(row_block(shape), shape.queries);
     keys = take(shape.size * kKeyBlock);
     values = take(copies || shape.value_size % kLanes != 0 ? kKeyBlock * padded(shape.value_size) : 0);
     queries = take(copies ? rows * padded(shape.size) : 0);
     sums = take(rows * padded(shape.value_size));
     scores = take(kRowTile * kKeyBlock);
     largest = take(rows);
-    total = take(rows);
+    totals = take(rows * kLanes);
     size = at;
   }
 };
@@ -37,7 +43,7 @@ struct RowBlock {
   FloatRows queries{};
   float* sums = nullptr;     // [rows, Dv up to whole vectors]: Σ p v
   float* largest = nullptr;  // [rows]: largest score so far, times log2 e
-  float* total = nullptr;    // [rows]: Σ p
+  float* totals = nullptr;   // [rows, 16]: Σ p, one vector per row
 };
 
 // One block of keys and values.
@@ -55,44 +61,44 @@ struct Problem {
   int64_t b, h;
 };
 
-// Turns scores [rows, kKeyBlock] of a tile into probabilities relative to the new maximum; rescale[r] is what the older
-// sums of row r must be multiplied by.
-void softmax_tile(const Problem& p, const TileRange& range, float* scores, float* largest, float* total,
-                  float (&rescale)[kLanes]) {
-  const int64_t v0 = range.first_vector(), v1 = range.last_vector();
-  alignas(64) float before[kLanes], shift[kLanes];
-  for (int64_t r = 0; r < kLanes; ++r) before[r] = shift[r] = 0;
+// Scores [rows, kKeyBlock] in powers of two, hidden ones at -infinity, and the new maximum of each row; rescale[r] is
+// what the older sums of row r must be multiplied by, shift[r] what is taken off its scores.
+template <bool whole>
+void scale_scores(const Problem& p, const TileRange& range, float* scores, float* largest, float* rescale,
+                  float* shift) {
+  alignas(64) float before[kLanes] = {};
   for (int64_t r = 0; r < range.rows; ++r) {
-    float* row = scores + r * kKeyBlock;
     VecF most = broadcast(-kInfinity);
-    for (int64_t v = v0; v < v1; ++v) {
-      VecF score = load(row + v * kLanes) * p.score_scale;
-      if (!range.whole) score = select(range.seen(r, v), score, broadcast(-kInfinity));
-      store(row + v * kLanes, score);
+    for (int64_t v = range.first_vector(); v < range.last_vector(); ++v) {
+      float* at = scores + r * kKeyBlock + v * kLanes;
+      VecF score = load(at) * p.score_scale;
+      if constexpr (!whole) score = select(range.seen(r, v), score, broadcast(-kInfinity));
+      store(at, score);
       most = maximum(most, score);
     }
     before[r] = largest[r];
     largest[r] = std::max(largest[r], maximum_lane(most));
     shift[r] = largest[r] == -kInfinity ? 0.0f : largest[r];
   }
-  store(rescale, exp2(load(before) - load(shift)));
-  for (int64_t r = 0; r < range.rows; ++r) {
-    float* row = scores + r * kKeyBlock;
-    VecF sum{};
-    for (int64_t v = v0; v < v1; ++v) {
-      const VecF probability = exp2(load(row + v * kLanes) - shift[r]);
-      store(row + v * kLanes, probability);
-      sum += probability;
-    }
-    total[r] = total[r] * rescale[r] + sum_lanes(sum);
-  }
+  store(rescale, exp2_below_127(load(before) - load(shift)));
 }
 
-void drop_tile(const Problem& p, const TileRange& range, int64_t row, int64_t key, float* scores) {
-  alignas(64) float factors[kKeyBlock];
+// Turns scores into probabilities relative to the new maximum and adds them to the totals, one vector per row.
+void softmax_tile(const Problem& p, const TileRange& range, float* scores, float* largest, float* totals,
+                  float* rescale) {
+  alignas(64) float shift[kLanes] = {};
+  range.whole ? scale_scores<true>(p, range, scores, largest, rescale, shift)
+              : scale_scores<false>(p, range, scores, largest, rescale, shift);
+  const int64_t v0 = range.first_vector(), v1 = range.last_vector();
   for (int64_t r = 0; r < range.rows; ++r) {
-    p.dropout.factors((p.h * p.shape.queries + row + r) * p.shape.keys + key, factors);
-    for (int64_t j = 0; j < kKeyBlock; ++j) scores[r * kKeyBlock + j] *= factors[j];
+    float* row = scores + r * kKeyBlock;
+    VecF total = load(totals + r * kLanes) * rescale[r];
+    for (int64_t v = v0; v < v1; ++v) {
+      const VecF probability = exp2_below_127(load(row + v * kLanes) - shift[r]);
+      store(row + v * kLanes, probability);
+      total += probability;
+    }
+    store(totals + r * kLanes, total);
   }
 }
 
@@ -114,8 +120,11 @@ void attend(const Problem& p, const RowBlock& block, const KeyBlock& keys, float
                      .vectors = range.last_vector() - range.first_vector(),
                      .depth = p.shape.size});
     alignas(64) float rescale[kLanes];
-    softmax_tile(p, range, scores, block.largest + row, block.total + row, rescale);
-    if (p.dropout) drop_tile(p, range, block.begin + row, keys.begin, scores);
+    softmax_tile(p, range, scores, block.largest + row, block.totals + row * kLanes, rescale);
+    for (int64_t r = 0; r < range.rows && p.dropout; ++r) {
+      const int64_t query = p.h * p.shape.queries + block.begin + row + r;
+      p.dropout.apply(query * p.shape.keys + keys.begin, scores + r * kKeyBlock);
+    }
     tile_product<kKeyBlock>({.a = scores + range.begin,
                              .a_row = kKeyBlock,
                              .a_depth = 1,
@@ -135,7 +144,7 @@ template <typename T>
 void finish(const Problem& p, const RowBlock& block, T* out, float* lse) {
   const int64_t width = padded(p.shape.value_size), stride = p.shape.batch * p.shape.heads * p.shape.value_size;
   for (int64_t r = 0; r < block.rows; ++r) {
-    const float total = block.total[r], inverse = total == 0 ? 0.0f : 1.0f / total;
+    const float total = sum_lanes(load(block.totals + r * kLanes)), inverse = total == 0 ? 0.0f : 1.0f / total;
     T* target = out + (block.begin + r) * stride;
     for_each_vector(p.shape.value_size, [&](int64_t d, int64_t n) CONCLAVE_INLINE_LAMBDA {
       store_some(target + d, load(block.sums + r * width + d) * inverse, n);
@@ -145,11 +154,11 @@ void finish(const Problem& p, const RowBlock& block, T* out, float* lse) {
 }
 
 template <typename T>
-void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t begin, float* scratch) {
+void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t begin, int64_t end, float* scratch) {
   const AttentionShape& shape = p.shape;
   const ForwardLayout layout(shape, !std::is_same_v<T, float>);
   const int64_t head = p.b * shape.heads + p.h;
-  RowBlock block{begin, std::min(kRowBlock, shape.queries - begin)};
+  RowBlock block{begin, end - begin};
   const T* queries = args.q.data<T>() + (head * shape.queries + begin) * shape.size;
   if constexpr (std::is_same_v<T, float>) {
     block.queries = {queries, shape.size};  // read one number at a time, so no padding is needed
@@ -158,15 +167,15 @@ void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t be
   }
   block.sums = scratch + layout.sums;
   block.largest = scratch + layout.largest;
-  block.total = scratch + layout.total;
+  block.totals = scratch + layout.totals;
   std::fill_n(block.sums, block.rows * padded(shape.value_size), 0.0f);
   std::fill_n(block.largest, block.rows, -kInfinity);
-  std::fill_n(block.total, block.rows, 0.0f);
+  std::fill_n(block.totals, block.rows * kLanes, 0.0f);
 
   const int64_t group = p.b * shape.groups + p.h / (shape.heads / shape.groups);
   const T* keys = args.k.data<T>() + group * shape.key_stride * shape.size;
   const T* values = args.v.data<T>() + group * shape.key_stride * shape.value_size;
-  const KeyRange range = p.sight.of_rows(begin, begin + block.rows);
+  const KeyRange range = p.sight.of_rows(begin, end);
   for (int64_t key = range.first / kKeyBlock * kKeyBlock; key < range.last; key += kKeyBlock) {
     const int64_t count = std::min(kKeyBlock, shape.keys - key);
     transpose_keys(keys + key * shape.size, count, shape.size, scratch + layout.keys);
@@ -183,7 +192,8 @@ template <typename T>
 void forward(const AttentionForwardWork& work) {
   const AttentionForwardArgs& args = work.args;
   const AttentionShape shape = attention_shape(args);
-  const int64_t blocks = ceil_div(shape.queries, kRowBlock), items = shape.batch * shape.heads * blocks;
+  const int64_t rows = row_block(shape), blocks = ceil_div(shape.queries, rows);
+  const int64_t items = shape.batch * shape.heads * blocks;
   if (items == 0 || shape.value_size == 0) return;
   // Blocks late in a causal sequence have more to do, so the longest go first.
   for_each_attention_item(work.scratch, items, [&](int64_t item, float* scratch) {
@@ -191,14 +201,14 @@ void forward(const AttentionForwardWork& work) {
     const int64_t b = head / shape.heads;
     const Problem problem{
         shape, visibility(args.mask, shape, b), Dropout(args.dropout, b), args.scale * kLog2E, b, head % shape.heads};
-    attend_block<T>(args, problem, block * kRowBlock, scratch);
+    attend_block<T>(args, problem, block * rows, std::min((block + 1) * rows, shape.queries), scratch);
   });
 }
 
 }  // namespace
 
 Shape attention_forward_scratch(const AttentionShape& shape, DType dtype) {
-  const int64_t items = shape.batch * shape.heads * ceil_div(shape.queries, kRowBlock);
+  const int64_t items = shape.batch * shape.heads * ceil_div(shape.queries, row_block(shape));
   return {attention_threads(shape, items), ForwardLayout(shape, dtype != DType::kF32).size};
 }
 
