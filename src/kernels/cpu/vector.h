@@ -37,7 +37,7 @@ inline void store(BF16* target, VecF value) {
   const VecU bits = std::bit_cast<VecU>(value);
   const VecU rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const VecU quiet = (bits >> 16) | 0x40u;
-  const VecH out = __builtin_convertvector((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded, VecH);
+  const VecH out = __builtin_convertvector(value == value ? rounded : quiet, VecH);
   std::memcpy(target, &out, sizeof out);
 }
 
