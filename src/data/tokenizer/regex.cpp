@@ -10,8 +10,8 @@
 namespace conclave {
 namespace {
 
-// Far above what a word pattern needs, far below what would look like a hang.
-constexpr uint32_t kMatchLimit = 5'000'000;
+// Far above what a word pattern needs, far below what would look like a hang; Oniguruma has the same limit.
+constexpr uint32_t kMatchLimit = 10'000'000;
 constexpr uint32_t kHeapLimitKib = 256 * 1024;
 constexpr size_t kStackStart = size_t{64} << 10;
 constexpr size_t kStackMost = size_t{16} << 20;
