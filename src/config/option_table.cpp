@@ -43,6 +43,18 @@ void add_named(OptionRows& rows, OptionRow prototype, const NamedOption& option)
   rows.push_back(std::move(prototype));
 }
 
+double ceiling_of(const OptionRow& row) {
+  // Lists as long as these are made, and up to three of these are multiplied.
+  for (const char* key : {"num-layers", "num-experts", "num-attention-heads", "mtp-num-layers"}) {
+    if (row.key == key) return 1e6;
+  }
+  if (row.group == OptionGroup::kParallel) return row.key.starts_with("ddp-") ? 1e15 : 1e6;
+  const bool batch = row.key.find("batch-size") != std::string::npos;
+  const bool size = row.group == OptionGroup::kModel || row.group == OptionGroup::kAttention ||
+                    row.group == OptionGroup::kMoe || row.group == OptionGroup::kMemory;
+  return batch || (size && row.key != "delta-offload-bytes-across-pp-ranks") ? 1e9 : 1e15;
+}
+
 std::deque<OptionRow> build_table() {
   OptionRows rows;
   add_model_rows(rows);
@@ -60,6 +72,7 @@ std::deque<OptionRow> build_table() {
   add_inference_rows(rows);
   add_other_task_rows(rows);
   for (OptionRow& row : rows) {
+    row.ceiling = ceiling_of(row);
     if (row.type != OptionType::kFlag) continue;
     if (row.key.starts_with("no-")) continue;
     row.negative_names.push_back("no-" + row.key);

@@ -71,6 +71,7 @@ struct OptionRow {
   std::optional<double> minimum;            ///< of every number
   std::optional<double> maximum;
   bool minimum_excluded = false;
+  double ceiling = 1e15;         ///< no whole number may be larger, so that products of a few of them fit into 64 bits
   size_t min_count = 0;          ///< lists: fewest values
   size_t max_count = 100000;     ///< lists: most values
   bool architecture = false;     ///< part of what a checkpoint fixes (--use-checkpoint-args)

@@ -94,6 +94,9 @@ struct WordReader {
     if (value) {
       out = *value;
       problem = range_problem(row, static_cast<double>(*value), word);
+      if (!problem && std::fabs(static_cast<double>(*value)) > row.ceiling) {
+        problem = fmt::format("--{} must be at most {}; got {}", row.key, number_text(row.ceiling), word);
+      }
     } else {
       problem = fmt::format("--{} needs a whole number (suffixes K, M, B, T, KiB, MiB, GiB are fine); got '{}'",
                             row.key, word);

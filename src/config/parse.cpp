@@ -33,7 +33,8 @@ class Reader {
   void unknown(std::string_view name, std::string_view source) {
     static const std::vector<std::string> names = known_option_names();
     const std::string plain = normal_name(name);
-    std::vector<std::string> near = nearest_names(plain, names);
+    std::vector<std::string> near;
+    if (plain.size() <= 100) near = nearest_names(plain, names);
     for (std::string& other : near) other = fmt::format("--{}", other);
     fault(fmt::format("{}: there is no option --{}; {}", source, plain,
                       near.empty() ? "see --help for all options" : "did you mean " + join(near, ", ") + "?"));

@@ -187,12 +187,4 @@ std::string command_help(Command command) {
   return out;
 }
 
-std::string overview_help() {
-  std::string out = "usage: conclave COMMAND [OPTIONS]\n\ncommands:\n";
-  for (const CommandText& text : kCommands) {
-    out += fmt::format("  {:<12}{}\n", command_name(text.command), text.purpose);
-  }
-  return out + "\n`conclave COMMAND --help` lists the options of a command.\n";
-}
-
 }  // namespace conclave

@@ -13,7 +13,4 @@ std::string options_reference_markdown();
 /// `conclave COMMAND --help`.
 std::string command_help(Command command);
 
-/// `conclave --help`: one line for each command.
-std::string overview_help();
-
 }  // namespace conclave

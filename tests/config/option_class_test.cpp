@@ -1,7 +1,13 @@
 // What each class of options does, for every row.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <regex>
+#include <set>
+
 #include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "config/option_value.h"
 #include "config/validate.h"
 
@@ -82,6 +88,32 @@ TEST(OptionClasses, NotActiveAreAcceptedAndListed) {
     EXPECT_EQ(inactive_summary(parsed), "not active, results are the same: --" + row.key);
   }
   EXPECT_GT(count, 150);
+}
+
+// An option that works is read by some room, or tests/config/not_read.txt says why not.
+TEST(OptionClasses, WorkingOptionsAreReadSomewhere) {
+  const std::string source = CONCLAVE_SOURCE_DIR;
+  std::set<std::string> words;
+  const std::regex member(R"([.>]([a-z0-9_]+))");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(source + "/src")) {
+    if (!entry.is_regular_file() || entry.path().string().starts_with(source + "/src/config/")) continue;
+    const std::string text = read_file(entry.path());
+    for (auto it = std::sregex_iterator(text.begin(), text.end(), member); it != std::sregex_iterator(); ++it) {
+      words.insert((*it)[1]);
+    }
+  }
+  std::set<std::string> excused;
+  for (const std::string& line : split(read_file(source + "/tests/config/not_read.txt"), '\n')) {
+    const auto parts = split_words(line);
+    if (parts.empty()) continue;
+    EXPECT_GT(parts.size(), 2u) << line << ": a reason is missing";
+    EXPECT_EQ(option_row(parts[0]).status, OptionClass::kWorks) << parts[0];
+    excused.insert(parts[0]);
+  }
+  for (const OptionRow& row : option_table()) {
+    if (row.status != OptionClass::kWorks || excused.contains(row.key)) continue;
+    EXPECT_TRUE(words.contains(replace_all(row.key, "-", "_"))) << "--" << row.key << " works, but nobody reads it";
+  }
 }
 
 TEST(OptionClasses, WorkingOptionsReachTheirField) {

@@ -121,6 +121,9 @@ TEST(OptionValue, WrongValuesAreNamed) {
             "--num-layers needs a whole number (suffixes K, M, B, T, KiB, MiB, GiB are fine); got 'many'");
   EXPECT_EQ(problem("num-layers", {"1.5"}),
             "--num-layers needs a whole number (suffixes K, M, B, T, KiB, MiB, GiB are fine); got '1.5'");
+  EXPECT_EQ(problem("num-layers", {"1000001"}), "--num-layers must be at most 1000000; got 1000001");
+  EXPECT_EQ(problem("tensor-model-parallel-size", {"9223372036854775807"}),
+            "--tensor-model-parallel-size must be at most 1000000; got 9223372036854775807");
   EXPECT_EQ(problem("rotary-percent", {"1.5"}), "--rotary-percent must be between 0 and 1; got 1.5");
   EXPECT_EQ(problem("norm-epsilon", {"0"}), "--norm-epsilon must be above 0; got 0");
   EXPECT_EQ(problem("lr", {"nan"}), "--lr needs a number; got 'nan'");

@@ -47,7 +47,6 @@ TEST(Help, ShowsWhatBelongsToACommand) {
   }
   EXPECT_NE(command_help(Command::kGenerate).find("--top-p X"), std::string::npos);
   EXPECT_EQ(command_help(Command::kGenerate).find("--lr "), std::string::npos);
-  EXPECT_NE(overview_help().find("preprocess"), std::string::npos);
 }
 
 struct StatusRow {
