@@ -40,7 +40,7 @@ struct ModelOptions {
   bool openai_gelu = false;                           ///< tanh form everywhere
   bool bias_gelu_fusion = true;                       ///< dense MLPs with bias: the tanh form of GELU; false: erf
   double glu_linear_offset = 0;                       ///< added to the linear half of a gated MLP
-  std::optional<double> activation_func_clamp_value;  ///< gated MLP: gate clamped above, linear half on both sides
+  std::optional<double> activation_func_clamp_value;  ///< experts: gate clamped above, linear half on both sides
   bool add_bias_linear = true;                        ///< false: --disable-bias-linear
   bool add_qkv_bias = false;                          ///< bias on the QKV projection alone
   bool untie_embeddings_and_output_weights = false;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "config/contradictions.h"
+#include "config/layout_contradictions.h"
 #include "config/resolve.h"
 #include "config/valid_words.h"
 
@@ -33,6 +34,15 @@ TEST(Validate, Memory) { expect_all(kMemoryCases); }
 TEST(Validate, Training) { expect_all(kTrainingCases); }
 TEST(Validate, Data) { expect_all(kDataCases); }
 TEST(Validate, Unavailable) { expect_all(kUnavailableCases); }
+
+TEST(Validate, ManyRanksAndRefusedFeatures) {
+  for (const LayoutContradictionCase& c : kLayoutContradictions) {
+    ParsedOptions parsed =
+        parse_command_line(Command::kTrain, valid_words(std::string("--global-batch-size 32 ") + c.words));
+    parsed.options.parallel.world_size = c.world_size;
+    EXPECT_EQ(join(option_contradictions(parsed, Command::kTrain), "\n"), c.texts) << c.words;
+  }
+}
 
 TEST(Validate, RequiredOptionsAreAskedForAtOnce) {
   const std::string text = problems_of({});

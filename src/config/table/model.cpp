@@ -63,7 +63,10 @@ void add_blocks(OptionRows& rows) {
                   "Dense MLPs with a bias use the tanh form of GELU; --no-bias-gelu-fusion: the erf form.")
       .shape();
   CONCLAVE_OPTION(model, glu_linear_offset, "Added to the linear half of a gated MLP.").shape();
-  CONCLAVE_OPTION(model, activation_func_clamp_value, "Clamp of a gated MLP's two halves.").above(0).shape();
+  CONCLAVE_OPTION(model, activation_func_clamp_value,
+                  "Experts: the gate is clamped above, the linear half on both sides.")
+      .above(0)
+      .shape();
   CONCLAVE_OPTION(model, add_bias_linear, "Biases in every linear layer; off with --disable-bias-linear.")
       .negative("disable-bias-linear")
       .shape();

@@ -33,8 +33,6 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"use-megatron-fsdp", "fully sharded data parallelism"},
     {"fake-process-group", "pretended process groups"},
     // Model.
-    {"glu-linear-offset", "an offset in gated MLPs"},
-    {"activation-func-clamp-value", "clamped gated MLPs"},
     {"apply-residual-connection-post-layernorm", "residuals that start after the norm"},
     {"qk-l2-norm", "the L2 norm of q and k"},
     {"attention-output-gate", "gated attention"},
