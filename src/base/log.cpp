@@ -12,6 +12,7 @@ struct Log {
   std::shared_ptr<spdlog::logger> logger;
   std::mutex mutex;
   std::string prefix;
+  std::function<void()> before_line;
   Log() : logger(spdlog::stderr_color_mt("conclave")) {
     logger->set_pattern("%^[%T]%$ %v");
     logger->flush_on(spdlog::level::info);
@@ -48,11 +49,18 @@ void set_log_prefix(std::string prefix) {
   log().prefix = std::move(prefix);
 }
 
+void set_before_log_line(std::function<void()> call) {
+  const std::lock_guard lock(log().mutex);
+  log().before_line = std::move(call);
+}
+
 void log_line(LogLevel level, std::string_view text) {
+  if (!log().logger->should_log(native(level))) return;
   std::string line;
   {
     const std::lock_guard lock(log().mutex);
     line = log().prefix;
+    if (log().before_line) log().before_line();
   }
   if (level == LogLevel::kWarning) line += "warning: ";
   if (level == LogLevel::kError) line += "error: ";

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,9 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 void set_log_level(LogLevel level);
 /// Put before every line, e.g. "rank 3: "; empty by default.
 void set_log_prefix(std::string prefix);
+/// Called before each line that is written, from the thread that writes it; for a progress bar that must make way.
+/// Empty: nothing.
+void set_before_log_line(std::function<void()> call);
 void log_line(LogLevel level, std::string_view text);
 
 template <typename... Values>

@@ -11,8 +11,12 @@ namespace conclave {
       "turn text or JSONL into token files (.bin and .idx)")                                                 \
       row(ngram, "--data-path PREFIX ... [--split A,B,C] [--tokenizer-type TYPE] [--vocab-size N] [--json]", \
           "loss of a smoothed 3-gram model on the same data and split: a bar for a trained one")             \
-          row(golden, "[DIR]",                                                                               \
-              "put every golden case below DIR (default: tests/golden of the sources) through the product")
+          row(train, "--config FILE.yaml [--any-option value ...]", "train a model, or go on training one")  \
+              row(eval, "--load DIR --text-file FILES | --data-path PREFIXES",                               \
+                  "loss and perplexity on text or token files")                                              \
+                  row(generate, "--load DIR --prompt TEXT ...", "continue a text, token by token") row(      \
+                      golden, "[DIR]",                                                                       \
+                      "put every golden case below DIR (default: tests/golden of the sources) through the product")
 
 #define CONCLAVE_DECLARE(name, usage, help) int name##_command(const Words& words);
 CONCLAVE_COMMANDS(CONCLAVE_DECLARE)
@@ -22,9 +26,6 @@ const std::vector<CommandEntry>& commands() {
   static const std::vector<CommandEntry> table = {
       CONCLAVE_COMMANDS(CONCLAVE_ROW)
       // Refused by name until they are built.
-      {"train", "--config FILE.yaml [--any-option value ...]", "train a model", nullptr},
-      {"generate", "--load DIR --prompt TEXT ...", "continue a text", nullptr},
-      {"eval", "--load DIR --data-path P ...", "loss and perplexity on text or tokens", nullptr},
       {"inspect", "DIR [--iteration N]", "show a checkpoint, a data set or a run", nullptr},
       {"bench", "NAME ...", "time and memory of one op, layer or step", nullptr},
       {"convert", "--from hf|conclave --to hf|conclave --input DIR --output DIR", "Hugging Face import and export",

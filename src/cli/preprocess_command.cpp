@@ -10,19 +10,10 @@
 #include "config/validate.h"
 #include "data/preprocess.h"
 #include "data/tokenizer/tokenizer.h"
+#include "trainer/run_data.h"
 
 namespace conclave {
 namespace {
-
-std::unique_ptr<Tokenizer> tokenizer_of(const Options& options) {
-  TokenizerConfig config;
-  config.type = *options.tokenizer.tokenizer_type;
-  config.model = options.tokenizer.tokenizer_model.value_or("");
-  if (options.model.vocab_size > 0) config.vocab_size = options.model.vocab_size;
-  config.null_tokenizer_eod_id = options.tokenizer.null_tokenizer_eod_id;
-  config.null_tokenizer_pad_id = options.tokenizer.null_tokenizer_pad_id;
-  return make_tokenizer(config);
-}
 
 // One line that is written over on a terminal, else a line every ten seconds and the last one.
 class ProgressLine {
@@ -58,7 +49,7 @@ int preprocess_command(const Words& words) {
     throw UsageError(fmt::format("[cli/preprocess] takes options alone; got '{}'; files stand after --input",
                                  parsed.positionals[0]));
   }
-  const std::unique_ptr<Tokenizer> tokenizer = tokenizer_of(options);
+  const std::unique_ptr<Tokenizer> tokenizer = make_run_tokenizer(options.tokenizer, options.model.vocab_size);
   PreprocessConfig config;
   config.inputs = options.preprocess.input;
   config.output_prefix = *options.preprocess.output_prefix;

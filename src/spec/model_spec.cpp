@@ -4,8 +4,7 @@
 #include <numbers>
 
 #include "base/error.h"
-#include "base/text.h"
-#include "config/list_expression.h"
+#include "config/resolve.h"
 
 namespace conclave {
 namespace {
@@ -35,7 +34,7 @@ MlpSpec make_mlp(const ModelOptions& model, int64_t width, bool dense) {
   MlpSpec mlp;
   mlp.width = width;
   mlp.activation = activation_word(model, dense);
-  mlp.gated = model.swiglu || model.geglu || model.quick_geglu;
+  mlp.gated = has_gated_activation(model);
   mlp.bias = model.add_bias_linear;
   // The clamp is for experts only.
   if (!dense && model.activation_func_clamp_value) mlp.clamp = *model.activation_func_clamp_value;
@@ -43,28 +42,12 @@ MlpSpec make_mlp(const ModelOptions& model, int64_t width, bool dense) {
   return mlp;
 }
 
-int64_t window_of_layer(const ModelOptions& model, int64_t layer) {
-  if (model.window_size.empty() || model.window_size[0] < 0) return 0;
-  bool windowed = true;
-  if (model.window_attn_skip_freq) {
-    // n: every n-th layer has full attention; a list: 1 = window.
-    const std::string& text = *model.window_attn_skip_freq;
-    if (const auto every = parse_int(text)) {
-      CONCLAVE_USER_CHECK(*every > 0, "--window-attn-skip-freq {}: must be at least 1", *every);
-      windowed = (layer + 1) % *every != 0;
-    } else {
-      windowed = every_nth_layer(text, model.num_layers, "--window-attn-skip-freq")[static_cast<size_t>(layer)];
-    }
-  }
-  return windowed ? model.window_size[0] + 1 : 0;  // {left, right} counts the tokens beside the own one
-}
-
-AttentionSpec make_attention(const ModelOptions& model, int64_t layer) {
+AttentionSpec make_attention(const ModelOptions& model, bool windowed) {
   AttentionSpec attention;
   attention.heads = model.num_attention_heads;
   attention.groups = model.num_query_groups;
   attention.head_dim = model.kv_channels;
-  attention.window = window_of_layer(model, layer);
+  if (windowed && model.window_size[0] >= 0) attention.window = model.window_size[0] + 1;  // {left, right} counts the tokens beside the own one
   attention.qkv_bias = model.add_bias_linear || model.add_qkv_bias;
   attention.projection_bias = model.add_bias_linear;
   attention.qk_norm = model.qk_layernorm;
@@ -118,11 +101,6 @@ RouterSpec make_router(const Options& options) {
   return router;
 }
 
-std::vector<bool> moe_layers(const Options& options) {
-  if (options.moe.num_experts == 0) return std::vector<bool>(static_cast<size_t>(options.model.num_layers), false);
-  return every_nth_layer(options.moe.moe_layer_freq, options.model.num_layers, "--moe-layer-freq");
-}
-
 int64_t mlp_parameters(const MlpSpec& mlp, int64_t hidden) {
   const int64_t fc1 = mlp.width * (mlp.gated ? 2 : 1);
   return fc1 * hidden + hidden * mlp.width + (mlp.bias ? fc1 + hidden : 0);
@@ -174,10 +152,10 @@ ModelSpec make_model_spec(const Options& options, int64_t vocab) {
   spec.embedding_init_std = model.embedding_init_method_std.value_or(model.init_method_std);
   spec.xavier_uniform = model.init_method_xavier_uniform;
   spec.norm_weight_decay_qk = options.optimizer.apply_wd_to_qk_layernorm;
-  const std::vector<bool> pattern = moe_layers(options);
+  const std::vector<bool> pattern = moe_layers(options), windowed = windowed_layers(options);
   for (int64_t i = 0; i < model.num_layers; ++i) {
     LayerSpec layer;
-    layer.attention = make_attention(model, i);
+    layer.attention = make_attention(model, windowed[static_cast<size_t>(i)]);
     if (pattern[static_cast<size_t>(i)]) {
       layer.ffn = FfnKind::kMoe;
       layer.moe.router = make_router(options);

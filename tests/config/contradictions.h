@@ -336,9 +336,10 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--optimizer muon", "--optimizer muon is not available yet: this optimizer; choose from: adam, sgd"},
     {"--moe-use-upcycling --save x",
      "--moe-use-upcycling is not available yet: upcycling; got --moe-use-upcycling; leave it out"},
-    {"--recompute-granularity selective --recompute-modules mlp core_attn",
-     "--recompute-modules mlp is not available yet: recomputation of this module; choose from: core_attn, moe_act, "
-     "layernorm"},
+    {"--recompute-granularity selective --recompute-modules gdn_norm_out core_attn",
+     "--recompute-modules gdn_norm_out is not available yet: recomputation of this module; choose from: core_attn, "
+     "moe_act, "
+     "layernorm, mlp, moe, shared_experts"},
     {"--wandb-project x", "--wandb-project is not available yet: further logs; got --wandb-project x; leave it out"},
     {"--profile", "--profile is not available yet: profiling; got --profile; leave it out"},
     {"--moe-router-load-balancing-type quantile_balancing",

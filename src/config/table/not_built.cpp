@@ -66,8 +66,6 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"moe-latent-size", "experts of another width"},
     {"moe-use-upcycling", "upcycling"},
     {"moe-upcycling-granularity", "upcycling"},
-    {"moe-layer-recompute", "recomputation of whole MoE layers"},
-    {"moe-router-force-biased", "biased benchmark routing"},
     // Precision.
     {"fp16", "f16 training (loss scaling)"},
     {"grad-reduce-in-bf16", "bf16 gradients"},
@@ -94,9 +92,6 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"delta-offload-bytes-across-pp-ranks", "activation offloading"},
     {"optimizer-cpu-offload", "optimizer offloading"},
     {"optimizer-offload-fraction", "optimizer offloading"},
-    // Optimizer.
-    {"decoupled-lr", "learning rates of their own for embedding and output"},
-    {"decoupled-min-lr", "learning rates of their own for embedding and output"},
 };
 
 const UnbuiltValues kUnbuiltValues[] = {
@@ -105,7 +100,7 @@ const UnbuiltValues kUnbuiltValues[] = {
     {"moe-router-load-balancing-type", "quantile balancing", {"quantile_balancing"}},
     {"recompute-modules",
      "recomputation of this module",
-     {"mla_up_proj", "mlp", "moe", "shared_experts", "gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
+     {"mla_up_proj", "gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
     {"optimizer", "this optimizer", {"muon", "dist_muon", "lion", "soap", "adaptive_muon"}},
     {"dataloader-type", "a loader of one's own", {"external"}},
     {"tokenizer-type",

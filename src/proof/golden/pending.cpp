@@ -63,6 +63,5 @@ GoldenReport pending_report(const std::string& folder, const std::string& label,
 std::vector<GoldenReport> golden_hf(const std::string& f) {
   return {pending_report(f, "hf", "models of Hugging Face")};
 }
-std::vector<GoldenReport> golden_model(const std::string& f) { return {pending_report(f, "model", "training steps")}; }
 
 }  // namespace conclave::proof

@@ -1,0 +1,91 @@
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "config/parse.h"
+#include "trainer/generation.h"
+#include "trainer/loaded_model.h"
+
+namespace conclave {
+namespace {
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+// One continuation, printed as it comes (or whole, with --no-stream).
+void continue_prompt(LoadedModel& model, const std::string& prompt, uint64_t sample) {
+  const GenerateOptions& options = model.options.generate;
+  GenerationRequest request;
+  request.prompt = model.tokenizer->encode_with_special(prompt);
+  if (request.prompt.empty() && model.tokenizer->eod()) request.prompt.push_back(*model.tokenizer->eod());
+  request.max_new_tokens = options.max_new_tokens;
+  if (!options.ignore_eod) request.stop_token = model.tokenizer->eod();
+  request.sampling = {.greedy = options.greedy,
+                      .temperature = options.temperature,
+                      .top_k = options.top_k,
+                      .top_p = options.top_p,
+                      .seed = static_cast<uint64_t>(model.options.training.seed)};
+  request.sample = sample;
+  StreamDecoder decoder(*model.tokenizer);
+  std::string text;
+  const auto add = [&](const std::string& piece) {
+    if (options.stream) {
+      print(piece);
+    } else {
+      text += piece;
+    }
+  };
+  if (options.stream) print(prompt);
+  request.on_token = [&](int32_t token) {
+    add(decoder.push(token));
+    return true;
+  };
+  const GenerationResult result = generate(*model.engine, request);
+  add(decoder.finish());
+  print(options.stream ? "\n" : prompt + text + "\n");
+  const auto count = static_cast<double>(result.tokens.size());
+  log_info("{} tokens, {:.1f} tokens/s (prompt of {} in {:.2f} s)", result.tokens.size(),
+           count / std::max(result.token_seconds, 1e-9), request.prompt.size(), result.prompt_seconds);
+}
+
+void continue_all(LoadedModel& model, const std::string& prompt) {
+  const int64_t samples = model.options.generate.num_samples;
+  for (int64_t i = 0; i < samples; ++i) {
+    if (samples > 1) print(fmt::format("--- {} of {} ---\n", i + 1, samples));
+    continue_prompt(model, prompt, static_cast<uint64_t>(i));
+  }
+}
+
+void converse(LoadedModel& model) {
+  const bool terminal = ::isatty(STDIN_FILENO) != 0;
+  while (true) {
+    if (terminal) print("> ");
+    std::string line;
+    if (!std::getline(std::cin, line)) return;
+    if (!line.empty()) continue_all(model, line);
+  }
+}
+
+}  // namespace
+
+int generate_command(const Words& words) {
+  LoadedModel model = load_model(parse_command_line(Command::kGenerate, words), Command::kGenerate);
+  if (model.tokenizer == nullptr)
+    throw UserError("the checkpoint names no tokenizer; give --tokenizer-type and --tokenizer-model");
+  const GenerateOptions& options = model.options.generate;
+  std::vector<std::string> prompts = options.prompt;
+  if (options.prompt_file) prompts.push_back(read_file(*options.prompt_file));
+  for (const std::string& prompt : prompts) continue_all(model, prompt);
+  if (options.interactive || prompts.empty()) converse(model);
+  return 0;
+}
+
+}  // namespace conclave

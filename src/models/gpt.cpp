@@ -1,0 +1,94 @@
+#include "models/gpt.h"
+
+#include "models/layer_config.h"
+
+namespace conclave {
+
+GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
+                   const FullRecompute& recompute)
+    : spec_(spec), range_(range), groups_(group_layers(recompute, range.end - range.begin)) {
+  if (range.embedding) {
+    embedding_ = std::make_unique<Embedding>(
+        store, EmbeddingConfig{.vocab = spec.vocab,
+                               .hidden = spec.hidden,
+                               .max_positions = spec.positions == PositionKind::kLearned ? spec.max_positions : 0,
+                               .dropout = spec.hidden_dropout,
+                               .tied = spec.tied_embeddings && range.output,
+                               .init = Initializer::normal(spec.embedding_init_std)});
+  }
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, i)));
+  }
+  if (!range.output) return;
+  final_norm_ = std::make_unique<Norm>(store, "decoder.final_layernorm", norm_config(spec.norm), spec.hidden);
+  output_ = std::make_unique<OutputLoss>(store, spec.tied_embeddings ? &embedding_->table() : nullptr, spec.vocab,
+                                         spec.hidden, matrix_initializer(spec, spec.hidden, spec.vocab, spec.init_std));
+}
+
+LayerMessage GptChunk::forward_group(const Context& context, const LayerGroup& group, LayerMessage message,
+                                     ChunkState* state) const {
+  for (int64_t i = group.begin; i < group.end; ++i) {
+    const auto index = static_cast<size_t>(i);
+    message = layers_[index]->forward(context, message, &state->layers[index]);
+    if (group.recompute && context.with_gradient && context.pass == Pass::kPlain)
+      layers_[index]->discard(&state->layers[index]);
+  }
+  return message;
+}
+
+LayerMessage GptChunk::forward(const Context& context, const Tensor& tokens, const LayerMessage& in,
+                               ChunkState* state) const {
+  state->layers.resize(layers_.size());
+  state->group_inputs.resize(groups_.size());
+  LayerMessage message = in;
+  if (embedding_) {
+    state->tokens = tokens;
+    message.hidden = embedding_->forward(context, tokens);
+    context.observe("embedding", message.hidden);
+  }
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (groups_[g].recompute) state->group_inputs[g] = context.keep(message.hidden);
+    message = forward_group(context, groups_[g], std::move(message), state);
+  }
+  if (!final_norm_) return message;
+  LayerMessage out{final_norm_->forward(context, context.keep(message.hidden), message.hidden, &state->final_norm)};
+  state->final_hidden = context.keep(out.hidden);
+  return out;
+}
+
+LossResult GptChunk::loss_and_gradient(const Context& context, const ChunkState& state,
+                                       const LossTargets& targets) const {
+  return output_->train(context, state.final_hidden.get(), targets);
+}
+
+LossResult GptChunk::loss(const Context& context, const LayerMessage& hidden, const LossTargets& targets) const {
+  return output_->evaluate(context, hidden.hidden, targets);
+}
+
+LayerMessage GptChunk::backward(const Context& context, const LayerMessage& dout, ChunkState* state) const {
+  LayerMessage message = dout;
+  if (final_norm_) {
+    message.hidden = final_norm_->backward(context, dout.hidden, state->final_norm);
+    state->final_norm = {};
+    state->final_hidden = {};
+  }
+  for (size_t g = groups_.size(); g-- > 0;) {
+    const LayerGroup& group = groups_[g];
+    if (group.recompute) {
+      Context again = context;
+      again.pass = Pass::kAgain;
+      forward_group(again, group, {state->group_inputs[g].get()}, state);
+      state->group_inputs[g] = {};
+    }
+    for (int64_t i = group.end; i-- > group.begin;) {
+      const auto index = static_cast<size_t>(i);
+      message = layers_[index]->backward(context, message, &state->layers[index]);
+    }
+  }
+  if (!embedding_) return message;
+  context.observe("embedding.grad", message.hidden);
+  embedding_->backward(context, message.hidden, state->tokens);
+  return {};
+}
+
+}  // namespace conclave

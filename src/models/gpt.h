@@ -1,0 +1,67 @@
+// A GPT whose layers are listed by a ModelSpec, or the part of one that a pipeline stage holds: embedding, layers,
+// final norm, output loss.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "layers/embedding.h"
+#include "layers/output_loss.h"
+#include "memory/save_policy.h"
+#include "models/transformer_layer.h"
+#include "spec/model_spec.h"
+
+namespace conclave {
+
+/// The layers [begin, end) of the model, and what stands before and after them.
+struct ChunkRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+  bool embedding = true;
+  bool output = true;
+};
+
+/// One micro-batch's state in one chunk.
+struct ChunkState {
+  Tensor tokens;  ///< [B,S] i32, first chunk
+  std::vector<LayerState> layers;
+  std::vector<SavedTensor> group_inputs;  ///< of groups that are recomputed
+  NormSaved final_norm;
+  SavedTensor final_hidden;  ///< [S,B,H], input of the output product
+};
+
+class GptChunk {
+ public:
+  GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
+           const FullRecompute& recompute);
+
+  /// First chunk: tokens [B,S] -> hidden; other chunks take the message of the one before. After the last chunk the
+  /// message is the input of the output product.
+  LayerMessage forward(const Context& context, const Tensor& tokens, const LayerMessage& in, ChunkState* state) const;
+
+  /// Last chunk: loss and its gradient at the message.
+  LossResult loss_and_gradient(const Context& context, const ChunkState& state, const LossTargets& targets) const;
+  LossResult loss(const Context& context, const LayerMessage& hidden, const LossTargets& targets) const;
+  Tensor logits(const Context& context, const Tensor& hidden) const { return output_->logits(context, hidden); }
+
+  /// From the gradient of forward()'s result to the gradient of its input; the first chunk returns nothing.
+  LayerMessage backward(const Context& context, const LayerMessage& dout, ChunkState* state) const;
+
+  const std::vector<std::unique_ptr<TransformerLayer>>& layers() const { return layers_; }
+  const ModelSpec& spec() const { return spec_; }
+
+ private:
+  ModelSpec spec_;
+  ChunkRange range_;
+  std::vector<LayerGroup> groups_;  ///< of this chunk's layers, from 0
+  std::unique_ptr<Embedding> embedding_;
+  std::vector<std::unique_ptr<TransformerLayer>> layers_;
+  std::unique_ptr<Norm> final_norm_;
+  std::unique_ptr<OutputLoss> output_;
+
+  LayerMessage forward_group(const Context& context, const LayerGroup& group, LayerMessage message,
+                             ChunkState* state) const;
+};
+
+}  // namespace conclave

@@ -1,0 +1,146 @@
+#include "models/layer_config.h"
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace conclave {
+namespace {
+
+kernels::ActivationKind activation_from_word(const std::string& word) {
+  using kernels::ActivationKind;
+  for (const ActivationKind kind :
+       {ActivationKind::kGelu, ActivationKind::kGeluTanh, ActivationKind::kQuickGelu, ActivationKind::kSilu,
+        ActivationKind::kRelu, ActivationKind::kSquaredRelu, ActivationKind::kSwiGlu, ActivationKind::kGeGlu,
+        ActivationKind::kGeGluTanh, ActivationKind::kQuickGeGlu}) {
+    if (kernels::activation_name(kind) == word) return kind;
+  }
+  CONCLAVE_CHECK(false, "no activation is called '{}'", word);
+  return ActivationKind::kGelu;
+}
+
+AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& attention, int64_t index) {
+  AttentionConfig config;
+  config.name = fmt::format("decoder.layers.{}.self_attention", index);
+  config.layer = index;
+  config.hidden = spec.hidden;
+  config.heads = attention.heads;
+  config.groups = attention.groups;
+  config.head_dim = attention.head_dim;
+  config.window = attention.window;
+  config.qkv_bias = attention.qkv_bias;
+  config.projection_bias = attention.projection_bias;
+  if (attention.qk_norm) config.qk_norm = norm_config(spec.norm);
+  config.qk_norm_decay = spec.norm_weight_decay_qk;
+  config.softmax_scale = attention.softmax_scale();
+  config.dropout = attention.dropout;
+  if (attention.rope) config.rope = RopeConfig{attention.rope->frequencies(), attention.rope->interleaved};
+  const int64_t width = attention.heads * attention.head_dim;
+  config.init = matrix_initializer(spec, spec.hidden, width, spec.init_std);
+  config.output_init = matrix_initializer(spec, width, spec.hidden, spec.output_init_std());
+  return config;
+}
+
+MlpConfig mlp_config(const ModelSpec& spec, const MlpSpec& mlp, std::string name) {
+  MlpConfig config;
+  config.name = std::move(name);
+  config.hidden = spec.hidden;
+  config.width = mlp.width;
+  config.activation = activation_from_word(mlp.activation);
+  config.bias = mlp.bias;
+  config.clamp = static_cast<float>(mlp.clamp);
+  config.linear_offset = static_cast<float>(mlp.linear_offset);
+  config.init = matrix_initializer(spec, spec.hidden, mlp.width, spec.init_std);
+  config.output_init = matrix_initializer(spec, mlp.width, spec.hidden, spec.output_init_std());
+  return config;
+}
+
+kernels::RouterRule router_rule(const RouterSpec& router) {
+  kernels::RouterRule rule;
+  rule.score = router.score_function == "sigmoid"        ? kernels::ScoreFunction::kSigmoid
+               : router.score_function == "sqrtsoftplus" ? kernels::ScoreFunction::kSqrtSoftplus
+                                                         : kernels::ScoreFunction::kSoftmax;
+  rule.topk = router.topk;
+  rule.pre_softmax = router.pre_softmax;
+  rule.scaling_factor = router.scaling_factor;
+  rule.groups = router.groups;
+  rule.group_topk = router.group_topk;
+  return rule;
+}
+
+RouterConfig router_config(const ModelSpec& spec, const RouterSpec& router, int64_t index) {
+  RouterConfig config;
+  config.name = fmt::format("decoder.layers.{}.mlp.router", index);
+  config.experts = router.experts;
+  config.hidden = spec.hidden;
+  config.rule = router_rule(router);
+  config.sinkhorn = router.sinkhorn;
+  config.linear_bias = router.linear_bias;
+  config.expert_bias = router.expert_bias;
+  config.bias_update_rate = router.bias_update_rate;
+  if (!router.dtype.empty()) config.dtype = router.dtype == "fp64" ? DType::kF64 : DType::kF32;
+  config.jitter = router.jitter;
+  config.forced = {router.force_balance || router.force_biased.has_value(), router.force_biased.value_or(0)};
+  for (const BalanceSpec& loss : router.balance) {
+    const kernels::BalanceKind kind = loss.kind == "seq_aux_loss"      ? kernels::BalanceKind::kSequence
+                                      : loss.kind == "global_aux_loss" ? kernels::BalanceKind::kGlobal
+                                                                       : kernels::BalanceKind::kMicroBatch;
+    config.balance.push_back({kind, loss.coefficient});
+  }
+  config.z_loss = router.z_loss;
+  config.capacity_factor = router.capacity_factor;
+  config.pad_to_capacity = router.pad_to_capacity;
+  config.drop_policy = router.drop_policy == "position" ? kernels::DropPolicy::kPosition : kernels::DropPolicy::kProbs;
+  config.init = matrix_initializer(spec, spec.hidden, router.experts, spec.init_std);
+  return config;
+}
+
+}  // namespace
+
+NormConfig norm_config(const NormSpec& spec) {
+  return {spec.family == NormFamily::kLayerNorm ? kernels::NormKind::kLayer : kernels::NormKind::kRms, spec.epsilon,
+          spec.one_plus};
+}
+
+Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, double std) {
+  return spec.xavier_uniform ? Initializer::uniform(std::sqrt(6.0 / static_cast<double>(in + out)))
+                             : Initializer::normal(std);
+}
+
+TransformerLayerConfig make_layer_config(const ModelSpec& spec, int64_t index) {
+  const LayerSpec& layer = spec.layers.at(static_cast<size_t>(index));
+  TransformerLayerConfig config;
+  config.index = index;
+  config.norm = norm_config(spec.norm);
+  config.hidden = spec.hidden;
+  config.hidden_dropout = spec.hidden_dropout;
+  config.attention = attention_config(spec, layer.attention, index);
+  const std::string name = fmt::format("decoder.layers.{}.mlp", index);
+  if (layer.ffn == FfnKind::kDense) {
+    config.mlp = std::make_unique<MlpConfig>(mlp_config(spec, layer.mlp, name));
+    return config;
+  }
+  config.moe = std::make_unique<MoeLayerConfig>();
+  const MlpConfig expert = mlp_config(spec, layer.moe.expert, name + ".experts");
+  config.moe->experts = {.name = expert.name,
+                         .experts = layer.moe.router.experts,
+                         .hidden = expert.hidden,
+                         .width = expert.width,
+                         .activation = expert.activation,
+                         .bias = expert.bias,
+                         .clamp = expert.clamp,
+                         .linear_offset = expert.linear_offset,
+                         .init = expert.init,
+                         .output_init = expert.output_init};
+  if (layer.moe.shared_width > 0) {
+    MlpSpec shared = layer.moe.expert;
+    shared.width = layer.moe.shared_width;
+    shared.bias = false;
+    config.moe->shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts"));
+    config.moe->shared_gate = layer.moe.shared_gate;
+  }
+  config.moe->router = router_config(spec, layer.moe.router, index);
+  return config;
+}
+
+}  // namespace conclave

@@ -1,0 +1,14 @@
+// From the words of a ModelSpec to the configurations of modules.
+#pragma once
+
+#include "models/transformer_layer.h"
+#include "spec/model_spec.h"
+
+namespace conclave {
+
+NormConfig norm_config(const NormSpec& spec);
+/// Normal with `std`, or Xavier uniform where the spec asks for it.
+Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, double std);
+TransformerLayerConfig make_layer_config(const ModelSpec& spec, int64_t index);
+
+}  // namespace conclave

@@ -1,0 +1,121 @@
+// A model on a device and the steps it can take: the one code path that trains, evaluates and is simulated.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/options.h"
+#include "data/batch_source.h"
+#include "models/gpt.h"
+#include "optim/training_store.h"
+#include "pipeline/executor.h"
+
+namespace conclave {
+
+/// Valid tokens of a micro-batch.
+double valid_tokens(const MicroBatch& batch);
+/// Positions 0..S-1 in every sequence, every token counts, ordinals from `first_ordinal` on; tokens and labels 0.
+MicroBatch plain_batch(int64_t batch, int64_t seq_length, int64_t first_ordinal);
+
+/// What one training step gave. On `sim` every number that data decide is 0.
+struct StepResult {
+  double loss_sum = 0;  ///< sum of masked token losses over the step
+  double tokens = 0;    ///< valid tokens
+  double lm_loss() const { return loss_sum / (tokens > 0 ? tokens : 1); }
+  double gradient_norm = 0;
+  std::optional<int64_t> zero_gradients;
+  std::optional<double> weight_norm;
+  bool updated = false;
+};
+
+/// What a step should do beside the update.
+struct StepRequest {
+  UpdateRates rates;
+  double clip = 1.0;
+  bool update = true;        ///< false: everything but the update (an iteration to skip)
+  bool check_finite = true;  ///< throw NonFiniteStep instead of updating with a bad loss or gradient
+  bool count_zeros = false;
+  bool weight_norm = false;
+  std::function<void()> on_gradients;  ///< after finalising, before clipping
+};
+
+/// Loss or gradient norm was NaN or infinite; nothing was updated, so the step can be run again.
+class NonFiniteStep : public Error {
+ public:
+  NonFiniteStep(double loss_sum, double gradient_norm);
+  double loss_sum;
+  double gradient_norm;
+};
+
+/// How the routers fared since this was last asked.
+struct RoutingSummary {
+  struct Layer {
+    int64_t layer = 0;
+    RoutingReport report;
+  };
+  std::vector<Layer> layers;
+  /// A balancing or z-loss of one layer, without coefficient: mean over micro-batches. 0 if it is off.
+  static double layer_mean(const Layer& layer, const std::string& name);
+  /// The same, mean over the MoE layers.
+  std::map<std::string, double> means() const;
+};
+
+struct EvaluationSum {
+  double loss_sum = 0;
+  double tokens = 0;
+};
+
+class Engine {
+ public:
+  /// `trains`: with gradients and optimizer state. Weights are initialised from options.training.seed.
+  Engine(const Options& options, int64_t vocab, Device& device, bool trains);
+
+  StepResult train_step(std::span<const MicroBatch> micro_batches, const StepRequest& request);
+  EvaluationSum evaluate(const MicroBatch& batch);
+  /// Reads the routers' statistics and starts them anew. Waits for the device.
+  RoutingSummary take_routing();
+
+  TrainingStore& store() { return *store_; }
+  const GptChunk& chunk() const { return *chunk_; }
+  const ModelSpec& spec() const { return spec_; }
+  Device& device() { return device_; }
+  StepExecutor& executor() { return *executor_; }
+  /// Order of work; the same results for every legal one.
+  void set_schedule(std::function<std::vector<StepAction>(int64_t)> schedule) { schedule_ = std::move(schedule); }
+  /// Token losses [T] of each micro-batch of a step, row t = s*B + b, as they come.
+  void on_token_losses(std::function<void(int64_t micro_batch, const Tensor& losses)> callback) {
+    on_token_losses_ = std::move(callback);
+  }
+  /// A context for forward passes from outside (generation).
+  Context inference_context(const BatchInfo& batch, KvCache* cache);
+  DeviceBatch upload(const MicroBatch& batch, double row_weight);
+
+ private:
+  Options options_;
+  Device& device_;
+  ModelSpec spec_;
+  std::unique_ptr<TrainingStore> store_;
+  std::unique_ptr<GptChunk> chunk_;
+  std::unique_ptr<SavePolicy> save_policy_;
+  std::unique_ptr<StepExecutor> executor_;
+  WeightGradientQueue no_gradients_;
+  std::function<std::vector<StepAction>(int64_t)> schedule_;
+  std::function<void(int64_t, const Tensor&)> on_token_losses_;
+
+  struct Progress;
+  StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
+  double row_weight(const MicroBatch& batch, int64_t micro_batches) const;
+  void finalize(const StepRequest& request, const Progress& progress);
+  void update(const StepRequest& request, Progress* progress);
+};
+
+/// The save policies that the options ask for.
+SelectivePolicy selective_policy(const MemoryOptions& memory);
+FullRecompute full_recompute(const MemoryOptions& memory);
+
+}  // namespace conclave

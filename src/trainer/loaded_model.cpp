@@ -1,0 +1,41 @@
+#include "trainer/loaded_model.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "checkpoint/directory.h"
+#include "config/options_text.h"
+#include "config/validate.h"
+#include "trainer/run_data.h"
+#include "trainer/run_state.h"
+
+namespace conclave {
+
+LoadedModel load_model(ParsedOptions parsed, Command command) {
+  const CheckpointOptions& checkpoint = parsed.options.checkpoint;
+  CONCLAVE_USER_CHECK(checkpoint.load.has_value(),
+                      "which model? give --load DIR, a run directory or a checkpoint in it");
+  const auto found = find_checkpoint(*checkpoint.load, checkpoint.ckpt_step);
+  CONCLAVE_USER_CHECK(found.has_value(), "--load {}: there is no checkpoint", *checkpoint.load);
+  const CheckpointReader reader(found->directory);
+  const Json* saved = reader.state().find("options");
+  CONCLAVE_USER_CHECK(saved != nullptr, "checkpoint '{}' holds no options; it was not written by `conclave train`",
+                      reader.directory());
+  for (const std::string& line : take_architecture(parsed, *saved)) log_info("{}", line);
+  LoadedModel model;
+  // Not part of the weights, but the length that the model was trained for is the natural one to use it at.
+  if (parsed.options.model.seq_length == 0) parsed.options.model.seq_length = saved->at("seq-length").as_int();
+  model.options = checked_options(parsed, command);
+  model.iteration = reader.iteration();
+  model.device = make_device(model.options.device.device);
+  model.tokenizer = make_run_tokenizer(model.options.tokenizer, model.options.model.vocab_size);
+  const int64_t vocab = reader.state().at("vocab_size").as_int();
+  CONCLAVE_USER_CHECK(
+      model.tokenizer == nullptr || model.tokenizer->vocab_size() <= vocab,
+      "the tokenizer has {} tokens, the model was trained with {}; give the tokenizer that it was trained with",
+      model.tokenizer->vocab_size(), vocab);
+  model.engine = std::make_unique<Engine>(model.options, vocab, *model.device, false);
+  load_engine(*model.engine, reader, false);
+  return model;
+}
+
+}  // namespace conclave

@@ -1,0 +1,23 @@
+// A checkpoint opened for use: evaluation and generation.
+#pragma once
+
+#include <memory>
+
+#include "config/parse.h"
+#include "data/tokenizer/tokenizer.h"
+#include "trainer/engine.h"
+
+namespace conclave {
+
+struct LoadedModel {
+  Options options;
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Tokenizer> tokenizer;  ///< null: the checkpoint names none and none was given
+  std::unique_ptr<Engine> engine;        ///< does not train
+  int64_t iteration = 0;
+};
+
+/// Opens --load, with its own architecture and tokenizer where the options do not say otherwise.
+LoadedModel load_model(ParsedOptions parsed, Command command);
+
+}  // namespace conclave

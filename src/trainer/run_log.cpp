@@ -1,0 +1,333 @@
+#include "trainer/run_log.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "config/options_text.h"
+#include "spec/flops.h"
+#include "spec/vocabulary.h"
+#include "trainer/iteration_line.h"
+#include "trainer/metrics.h"
+#include "trainer/product_ceiling.h"
+#include "trainer/progress.h"
+#include "trainer/tensorboard.h"
+
+namespace conclave {
+namespace {
+
+/// Sums over the steps of a log interval that were not skipped.
+struct Interval {
+  double loss = 0;
+  int64_t trained = 0, skipped = 0, steps = 0;
+  double seconds = 0;
+  double tokens = 0, customary_flops = 0, exact_flops = 0;
+};
+
+std::string load_table(const RoutingSummary& summary) {
+  std::string out = fmt::format(" {:>5} {:>8} {:>9} {:>5} {:>9}  {}\n", "layer", "max/mean", "entropy", "dead",
+                                "dropped", "share of rows by expert");
+  for (const RoutingSummary::Layer& layer : summary.layers) {
+    const ExpertLoad load = expert_load(layer.report.tokens);
+    double total = 0;
+    for (const double tokens : layer.report.tokens) total += tokens;
+    const double mean = total / static_cast<double>(std::max<size_t>(layer.report.tokens.size(), 1));
+    std::string bars;
+    static constexpr const char* kBars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    for (const double tokens : layer.report.tokens) {
+      const double height = mean > 0 ? tokens / mean * 4 : 0;
+      bars += tokens == 0 ? "·" : kBars[std::clamp(static_cast<int>(height + 0.5), 1, 8)];
+    }
+    out += fmt::format(
+        " {:>5} {:>8.2f} {:>9.3f} {:>5} {:>8.2f}%  {}\n", layer.layer, load.max_over_mean, load.entropy, load.dead,
+        layer.report.choices > 0 ? 100 * layer.report.dropped() / static_cast<double>(layer.report.choices) : 0.0,
+        bars);
+  }
+  return out;
+}
+
+std::vector<int64_t> whole(const std::vector<double>& counts) { return {counts.begin(), counts.end()}; }
+
+}  // namespace
+
+class RunLog::Implementation {
+ public:
+  Implementation(const Options& options, const ModelSpec& spec, Device& device, const RunState& state);
+
+  void step(const StepLog& entry, Engine& engine);
+  void evaluated(int64_t iteration, Split split, double loss);
+  void write(Json record) {
+    if (metrics_) metrics_->write(std::move(record));
+  }
+  void show_progress(const StepLog& entry);
+  void show_balance();
+  void finish();
+
+  Options options_;
+  ModelSpec spec_;
+  Device& device_;
+  int64_t padded_vocab_;
+  std::unique_ptr<MetricsWriter> metrics_;
+  std::unique_ptr<EventWriter> events_;
+  ProgressDisplay display_;
+  Interval interval_;
+  RoutingSummary last_routing_;
+  std::vector<std::pair<std::string, double>> evaluations_;
+  double ceiling_ = 0;
+  double run_seconds_ = 0, run_tokens_ = 0;
+  double last_loss_ = 0;
+
+ private:
+  void add(const StepLog& entry);
+  void tell(const StepLog& entry, Engine& engine);
+  void tell_experts(int64_t iteration);
+  IterationLine line_of(const StepLog& entry, const TrainRecord& record) const;
+  TrainRecord record_of(const StepLog& entry) const;
+};
+
+RunLog::Implementation::Implementation(const Options& options, const ModelSpec& spec, Device& device,
+                                       const RunState& state)
+    : options_(options),
+      spec_(spec),
+      device_(device),
+      padded_vocab_(padded_vocab_size(spec.vocab, options.model.make_vocab_size_divisible_by,
+                                      options.parallel.tensor_model_parallel_size)),
+      display_(ProgressDisplay::mode_from_option(options.logging.progress)) {
+  if (device.is_sim()) return;
+  std::optional<std::string> events = options.logging.tensorboard_dir;
+  if (options.checkpoint.save) {
+    make_directories(*options.checkpoint.save);
+    Json layout = Json::object();
+    layout["tensor"] = options.parallel.tensor_model_parallel_size;
+    layout["pipeline"] = options.parallel.pipeline_model_parallel_size;
+    layout["context"] = options.parallel.context_parallel_size;
+    layout["expert"] = options.parallel.expert_model_parallel_size;
+    metrics_ = std::make_unique<MetricsWriter>(
+        *options.checkpoint.save + "/metrics.jsonl",
+        MetricsWriter::Run{.run_id = state.run_id, .world_size = options.parallel.world_size, .layout = layout});
+    write_file_atomically(*options.checkpoint.save + "/options.yaml", options_yaml(options));
+    if (!events) events = *options.checkpoint.save + "/tensorboard";
+  }
+  if (events) events_ = std::make_unique<EventWriter>(*events);
+}
+
+void RunLog::Implementation::add(const StepLog& entry) {
+  ++interval_.steps;
+  interval_.seconds += entry.seconds;
+  const auto sequences = entry.global_batch_size;
+  if (entry.skipped) {
+    ++interval_.skipped;
+    return;
+  }
+  ++interval_.trained;
+  interval_.loss += entry.result.lm_loss();
+  interval_.tokens += static_cast<double>(sequences * spec_.sequence_length);
+  interval_.customary_flops += customary_step_flops(options_, padded_vocab_, {.sequences = sequences});
+  const std::vector<int64_t> lengths(static_cast<size_t>(sequences), spec_.sequence_length);
+  interval_.exact_flops += exact_step_flops(spec_, lengths);
+  last_loss_ = entry.result.lm_loss();
+  run_seconds_ += entry.seconds;
+  run_tokens_ += static_cast<double>(sequences * spec_.sequence_length);
+}
+
+void RunLog::Implementation::step(const StepLog& entry, Engine& engine) {
+  add(entry);
+  show_progress(entry);
+  if (!entry.layer_statistics.empty()) {
+    Json record = Json::object();
+    record["kind"] = "layers";
+    record["iteration"] = entry.iteration;
+    for (const auto& [name, value] : entry.layer_statistics) {
+      record[name] = value;
+      if (events_) events_->scalar(name, entry.iteration, value);
+    }
+    write(record);
+  }
+  if (entry.iteration % options_.logging.log_interval == 0) tell(entry, engine);
+}
+
+void RunLog::Implementation::show_progress(const StepLog& entry) {
+  ProgressState state;
+  state.done = entry.iteration;
+  state.total = options_.training.train_iters;
+  state.note =
+      fmt::format("lm loss {:.4f}, {} tokens/s", last_loss_, human_count(run_tokens_ / std::max(run_seconds_, 1e-9)));
+  display_.update(state);
+}
+
+TrainRecord RunLog::Implementation::record_of(const StepLog& entry) const {
+  TrainRecord record;
+  record.iteration = entry.iteration;
+  record.consumed_samples = entry.consumed_samples;
+  if (interval_.trained > 0) {
+    record.losses.emplace_back("lm_loss", interval_.loss / static_cast<double>(interval_.trained));
+    for (const auto& [name, value] : last_routing_.means()) record.losses.emplace_back(name, value);
+    record.grad_norm = entry.result.gradient_norm;
+  }
+  record.learning_rate = entry.learning_rate;
+  record.skipped = interval_.skipped;
+  record.step_ms = 1e3 * interval_.seconds / static_cast<double>(interval_.steps);
+  record.tokens_per_second = interval_.tokens / interval_.seconds;
+  record.tflops = interval_.customary_flops / interval_.seconds / 1e12;
+  record.peak_bytes = device_.allocator().statistics().peak_total;
+  return record;
+}
+
+IterationLine RunLog::Implementation::line_of(const StepLog& entry, const TrainRecord& record) const {
+  IterationLine line;
+  line.timestamp = local_timestamp(unix_seconds());
+  line.iteration = entry.iteration;
+  line.train_iterations = options_.training.train_iters;
+  line.consumed_samples = entry.consumed_samples;
+  line.step_ms = *record.step_ms;
+  line.tflops = record.tflops;
+  line.exact_tflops = interval_.exact_flops / interval_.seconds / 1e12;
+  if (ceiling_ > 0) line.ceiling_share = *line.exact_tflops * 1e12 / ceiling_;
+  line.learning_rate = entry.learning_rate;
+  line.global_batch_size = entry.global_batch_size;
+  for (const auto& [name, value] : record.losses) line.losses.emplace_back(name == "lm_loss" ? "lm loss" : name, value);
+  if (!entry.skipped) line.grad_norm = entry.result.gradient_norm;
+  line.zeros_in_gradient = entry.result.zero_gradients;
+  line.params_norm = entry.result.weight_norm;
+  line.skipped_iterations = interval_.skipped;
+  return line;
+}
+
+void RunLog::Implementation::tell(const StepLog& entry, Engine& engine) {
+  last_routing_ = engine.take_routing();
+  if (ceiling_ == 0 && !device_.is_sim()) ceiling_ = product_ceiling(device_, engine.store().compute_dtype());
+  const TrainRecord record = record_of(entry);
+  display_.print_line(iteration_line_text(line_of(entry, record)));
+  show_balance();
+  if (metrics_) metrics_->write(record);
+  if (events_) write_train_events(*events_, record);
+  tell_experts(entry.iteration);
+  interval_ = {};
+}
+
+// One line on how the worst layer fares; with --moe-per-layer-logging a table of all.
+void RunLog::Implementation::show_balance() {
+  if (last_routing_.layers.empty() || device_.is_sim()) return;
+  if (options_.moe.moe_per_layer_logging) {
+    display_.print_line(load_table(last_routing_));
+    return;
+  }
+  const RoutingSummary::Layer* worst = nullptr;
+  int64_t dead = 0;
+  double dropped = 0, choices = 0;
+  for (const RoutingSummary::Layer& layer : last_routing_.layers) {
+    const ExpertLoad load = expert_load(layer.report.tokens);
+    if (worst == nullptr || load.max_over_mean > expert_load(worst->report.tokens).max_over_mean) worst = &layer;
+    dead += load.dead;
+    dropped += layer.report.dropped();
+    choices += static_cast<double>(layer.report.choices);
+  }
+  const ExpertLoad load = expert_load(worst->report.tokens);
+  display_.print_line(fmt::format(
+      " expert load: worst layer {}: max/mean {:.2f}, entropy {:.3f} | dead experts: {} | dropped: {:.2f} %",
+      worst->layer, load.max_over_mean, load.entropy, dead, choices > 0 ? 100 * dropped / choices : 0.0));
+}
+
+void RunLog::Implementation::tell_experts(int64_t iteration) {
+  for (const RoutingSummary::Layer& layer : last_routing_.layers) {
+    const std::vector<int64_t> tokens = whole(layer.report.tokens);
+    if (metrics_) metrics_->write(metrics_json_experts(iteration, layer.layer, tokens));
+    if (!events_) continue;
+    write_expert_events(*events_, iteration, layer.layer, tokens);
+    if (!options_.moe.moe_per_layer_logging) continue;
+    for (const RoutingReport::Loss& loss : layer.report.losses) {
+      events_->scalar(fmt::format("moe/{}_layer_{}", loss.name, layer.layer), iteration,
+                      RoutingSummary::layer_mean(layer, loss.name));
+    }
+  }
+}
+
+void RunLog::Implementation::evaluated(int64_t iteration, Split split, double loss) {
+  const std::string name(split_name(split));
+  display_.print_line(validation_line_text(iteration, name, loss));
+  write(metrics_json_eval(iteration, name, loss));
+  if (events_) write_eval_events(*events_, iteration, name, loss);
+  evaluations_.emplace_back(fmt::format("{} at {}", name, iteration), loss);
+}
+
+void RunLog::Implementation::finish() {
+  display_.finish();
+  if (run_seconds_ <= 0) return;
+  std::string table =
+      fmt::format("\n {:<28} {}\n {:<28} {:.4f}\n {:<28} {}\n", "trained",
+                  human_count(run_tokens_) + " tokens in " + human_seconds(run_seconds_), "last lm loss", last_loss_,
+                  "speed", human_count(run_tokens_ / run_seconds_) + " tokens/s");
+  const size_t first = evaluations_.size() > 4 ? evaluations_.size() - 4 : 0;
+  for (size_t i = first; i < evaluations_.size(); ++i) {
+    table += fmt::format(" {:<28} {:.4f} (perplexity {:.2f})\n", evaluations_[i].first + " loss",
+                         evaluations_[i].second, perplexity(evaluations_[i].second));
+  }
+  table += fmt::format(" {:<28} {}\n", "peak memory", human_bytes(device_.allocator().statistics().peak_total));
+  if (!last_routing_.layers.empty() && !device_.is_sim()) table += load_table(last_routing_);
+  display_.print_line(table);
+  if (device_.is_sim()) display_.print_line(device_.allocator().report());
+}
+
+RunLog::RunLog(const Options& options, const ModelSpec& spec, Device& device, const RunState& state)
+    : implementation_(std::make_unique<Implementation>(options, spec, device, state)) {}
+RunLog::~RunLog() = default;
+
+void RunLog::step(const StepLog& entry, Engine& engine) { implementation_->step(entry, engine); }
+
+void RunLog::evaluating(Split split, int64_t samples, int64_t of_samples) {
+  ProgressState state;
+  state.done = samples;
+  state.total = of_samples;
+  state.unit = fmt::format("{} sample", split_name(split));
+  implementation_->display_.update(state);
+}
+
+void RunLog::evaluated(int64_t iteration, Split split, double loss) {
+  implementation_->evaluated(iteration, split, loss);
+}
+
+void RunLog::save_begun(int64_t iteration, double stall_seconds) {
+  implementation_->display_.print_line(
+      fmt::format(" saving iteration {}: training stood still for {:.3f} s", iteration, stall_seconds));
+}
+
+void RunLog::saved(const SaveReport& report) {
+  implementation_->display_.print_line(
+      fmt::format(" saved {} ({}) in {:.2f} s", report.directory, human_bytes(report.bytes), report.write_seconds));
+  Json record = Json::object();
+  record["kind"] = "save";
+  record["iteration"] = report.iteration;
+  record["bytes"] = report.bytes;
+  record["stall_seconds"] = report.stall_seconds;
+  record["write_seconds"] = report.write_seconds;
+  implementation_->write(record);
+}
+
+void RunLog::loaded(int64_t iteration, const std::string& directory) {
+  Json record = Json::object();
+  record["kind"] = "load";
+  record["iteration"] = iteration;
+  record["directory"] = directory;
+  implementation_->write(record);
+}
+
+void RunLog::event(const std::string& what, const std::string& text) {
+  Json record = Json::object();
+  record["kind"] = "event";
+  record["what"] = what;
+  record["text"] = text;
+  implementation_->write(record);
+}
+
+void RunLog::flush() {
+  if (implementation_->metrics_) implementation_->metrics_->sync();
+}
+
+void RunLog::end_of_training(const std::string& reason) {
+  if (reason != "done") log_info("training ends: {}", reason);
+}
+
+void RunLog::finish(const std::string&) { implementation_->finish(); }
+
+}  // namespace conclave

@@ -1,0 +1,121 @@
+#include "trainer/run_state.h"
+
+#include <random>
+#include <set>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace conclave {
+
+Json RunState::to_json() const {
+  Json json = Json::object();
+  json["run_id"] = run_id;
+  json["iteration"] = iteration;
+  json["consumed_samples"] = consumed_samples;
+  json["scheduler_samples"] = scheduler_samples;
+  json["updates"] = updates;
+  json["skipped"] = skipped;
+  json["failed_iteration"] = failed_iteration;
+  if (data) json["data"] = data->to_json();
+  return json;
+}
+
+RunState RunState::from_json(const Json& json) {
+  RunState state;
+  state.run_id = json.at("run_id").as_string();
+  state.iteration = json.at("iteration").as_int();
+  state.consumed_samples = json.at("consumed_samples").as_int();
+  state.scheduler_samples = json.at("scheduler_samples").as_int();
+  state.updates = json.at("updates").as_int();
+  state.skipped = json.at("skipped").as_int();
+  state.failed_iteration = json.at("failed_iteration").as_int();
+  if (const Json* data = json.find("data")) state.data = DataPosition::from_json(*data);
+  return state;
+}
+
+std::vector<CheckpointTensor> checkpoint_tensors(Engine& engine, bool optimizer) {
+  std::vector<CheckpointTensor> tensors;
+  for (const StateTensor& state : engine.store().state()) {
+    if (state.optimizer && !optimizer) continue;
+    tensors.push_back(CheckpointTensor::sharded(state.name, state.shard, state.tensor));
+  }
+  return tensors;
+}
+
+std::optional<LoadPlan> plan_load(const CheckpointOptions& options) {
+  const bool optimizer = !options.no_load_optim && !options.finetune;
+  if (options.load) {
+    if (const auto found = find_checkpoint(*options.load, options.ckpt_step))
+      return LoadPlan{*found, options.finetune, optimizer};
+    CONCLAVE_USER_CHECK(!options.exit_on_missing_checkpoint,
+                        "--load {}: there is no checkpoint, and --exit-on-missing-checkpoint says to stop then",
+                        *options.load);
+    log_warning("--load {}: there is no checkpoint; starting from scratch", *options.load);
+  }
+  if (!options.pretrained_checkpoint) return std::nullopt;
+  const auto found = find_checkpoint(*options.pretrained_checkpoint);
+  CONCLAVE_USER_CHECK(found.has_value(), "--pretrained-checkpoint {}: there is no checkpoint",
+                      *options.pretrained_checkpoint);
+  return LoadPlan{*found, true, false};
+}
+
+namespace {
+
+// What keeps a checkpoint from fitting the model, one line each.
+std::vector<std::string> misfits(const std::vector<StateTensor>& wanted, const CheckpointReader& reader) {
+  std::vector<std::string> faults;
+  std::set<std::string> names;
+  for (const StateTensor& state : wanted) {
+    names.insert(state.name);
+    const StoredTensor* stored = reader.find(state.name);
+    if (stored == nullptr) {
+      faults.push_back(
+          fmt::format("'{}' {} is missing in the checkpoint", state.name, Shape(state.shard.global_shape).to_string()));
+    } else if (stored->shape != state.shard.global_shape) {
+      faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
+                                   Shape(stored->shape).to_string(), Shape(state.shard.global_shape).to_string()));
+    } else if (stored->dtype != state.tensor.dtype()) {
+      faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
+                                   dtype_name(stored->dtype), dtype_name(state.tensor.dtype())));
+    }
+  }
+  for (const StoredTensor& stored : reader.tensors()) {
+    if (!names.contains(stored.name) && !stored.name.starts_with("optimizer.")) {
+      faults.push_back(fmt::format("'{}' {} has no place in the model", stored.name, Shape(stored.shape).to_string()));
+    }
+  }
+  return faults;
+}
+
+}  // namespace
+
+void load_engine(Engine& engine, const CheckpointReader& reader, bool optimizer) {
+  std::vector<StateTensor> wanted;
+  for (const StateTensor& state : engine.store().state()) {
+    if (!state.optimizer || optimizer) wanted.push_back(state);
+  }
+  std::vector<std::string> faults = misfits(wanted, reader);
+  if (faults.size() > 12) {
+    const size_t more = faults.size() - 12;
+    faults.resize(12);
+    faults.push_back(fmt::format("and {} more", more));
+  }
+  CONCLAVE_USER_CHECK(faults.empty(),
+                      "checkpoint '{}' does not fit the model:\n  {}\ngive the options it was trained with "
+                      "(--use-checkpoint-args takes them from it), or "
+                      "--no-load-optim if optimizer states are missing",
+                      reader.directory(), join(faults, "\n  "));
+  const Stream stream = engine.device().default_stream();
+  for (const StateTensor& state : wanted) reader.read(state.name, state.shard, stream, state.tensor);
+  engine.store().weights_changed(stream);
+}
+
+std::string new_run_id() {
+  std::random_device device;
+  return hex64((static_cast<uint64_t>(device()) << 32) | device());
+}
+
+}  // namespace conclave

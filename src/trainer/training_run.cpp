@@ -1,0 +1,299 @@
+#include "trainer/training_run.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/signal.h"
+#include "config/options_text.h"
+#include "config/resolve.h"
+#include "config/validate.h"
+#include "trainer/fault_finder.h"
+#include "trainer/layer_statistics.h"
+
+namespace conclave {
+namespace {
+
+bool saves(const Options& options) { return options.checkpoint.save.has_value(); }
+
+}  // namespace
+
+TrainingRun::TrainingRun(const ParsedOptions& parsed)
+    : parsed_(parsed), options_(checked_options(parsed, Command::kTrain)) {
+  if (const std::string inactive = inactive_summary(parsed); !inactive.empty()) log_info("{}", inactive);
+  for (const std::string& warning : option_warnings(options_)) log_warning("{}", warning);
+  device_ = make_device(options_.device.device);
+  world_ = make_self_communicator("world");
+  tokenizer_ = make_run_tokenizer(options_.tokenizer, options_.model.vocab_size);
+  const int64_t vocab = run_vocab_size(options_, tokenizer_.get());
+  rates_ = std::make_unique<RateSchedule>(options_);
+  batches_ = std::make_unique<BatchSchedule>(options_.training, data_parallel_size(options_.parallel),
+                                             options_.model.seq_length);
+  engine_ = std::make_unique<Engine>(options_, vocab, *device_, true);
+  state_.run_id = new_run_id();
+  load();
+  if (saves(options_)) {
+    CheckpointWriterSettings settings;
+    settings.run_directory = *options_.checkpoint.save;
+    settings.mode = options_.checkpoint.async_save ? SaveMode::kBackground : SaveMode::kNow;
+    settings.retention = {options_.checkpoint.save_retain_interval, options_.checkpoint.keep_last};
+    writer_ = std::make_unique<CheckpointWriter>(settings, *world_, device_->default_stream());
+  }
+  log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_);
+  if (!device_->is_sim()) open_data();
+  first_iteration_ = state_.iteration;
+}
+
+TrainingRun::~TrainingRun() = default;
+
+void TrainingRun::load() {
+  const std::optional<LoadPlan> plan = plan_load(options_.checkpoint);
+  if (!plan) return;
+  const CheckpointReader reader(plan->location.directory);
+  load_engine(*engine_, reader, plan->optimizer);
+  if (plan->fresh_run) {
+    log_info("weights from '{}'; a new run begins", plan->location.directory);
+    return;
+  }
+  state_ = RunState::from_json(reader.state().at("run"));
+  last_saved_ = state_.iteration;
+  log_info("continuing at iteration {} ({} samples) from '{}'", state_.iteration, state_.consumed_samples,
+           plan->location.directory);
+}
+
+void TrainingRun::open_data() {
+  source_ =
+      std::make_unique<BatchSource>(run_batch_config(options_, tokenizer_.get(), engine_->spec().vocab), state_.data);
+  stream_ = source_->stream(Split::kTrain, {.micro_batch_size = options_.training.micro_batch_size,
+                                            .consumed_samples = state_.consumed_samples,
+                                            .workers = options_.data.num_workers});
+}
+
+std::vector<MicroBatch> TrainingRun::next_batches(int64_t global_batch_size) {
+  const int64_t micro = options_.training.micro_batch_size;
+  std::vector<MicroBatch> out;
+  for (int64_t i = 0; i < global_batch_size / micro; ++i) {
+    if (device_->is_sim()) {
+      out.push_back(plain_batch(micro, options_.model.seq_length, state_.consumed_samples + i * micro));
+      continue;
+    }
+    std::optional<MicroBatch> next = stream_->next();
+    CONCLAVE_USER_CHECK(next.has_value() && next->batch == micro,
+                        "the training data end at iteration {}; give more data or fewer --train-iters",
+                        state_.iteration + 1);
+    out.push_back(std::move(*next));
+  }
+  return out;
+}
+
+ExitCode TrainingRun::run() {
+  const StopSignals signals;
+  try {
+    while (!end_reason()) {
+      train_iteration();
+      evaluate_if_due();
+      save_if_due();
+    }
+    finish();
+  } catch (const ExitRequest& rejected) {
+    log_->event("rejected result", rejected.what());
+    if (writer_) writer_->finish();
+    throw;
+  }
+  return ExitCode::kDone;
+}
+
+bool TrainingRun::skips(int64_t iteration) const {
+  const std::vector<int64_t>& listed = options_.training.iterations_to_skip;
+  return std::find(listed.begin(), listed.end(), iteration) != listed.end();
+}
+
+StepRequest TrainingRun::request() {
+  StepRequest request;
+  request.rates = rates_->at(state_.scheduler_samples, state_.updates + 1);
+  request.clip = options_.optimizer.clip_grad;
+  request.check_finite = options_.training.check_for_nan_in_loss_and_grad && !device_->is_sim();
+  request.count_zeros = options_.logging.log_num_zeros_in_grad;
+  request.weight_norm = options_.logging.log_params_norm;
+  return request;
+}
+
+void TrainingRun::train_iteration() {
+  const int64_t batch_size = batches_->at(state_.consumed_samples).running;
+  const int64_t iteration = state_.iteration + 1;
+  Stopwatch watch;
+  const std::vector<MicroBatch> batches = next_batches(batch_size);
+  StepLog entry;
+  entry.iteration = iteration;
+  entry.global_batch_size = batch_size;
+  if (skips(iteration)) {
+    entry.skipped = true;
+    ++state_.skipped;
+  } else {
+    std::optional<LayerStatistics> statistics;
+    const int64_t interval = options_.logging.log_layer_stats_interval;
+    if (interval > 0 && iteration % interval == 0) statistics.emplace(*engine_);
+    entry.result = checked_step(batches);
+    if (statistics) entry.layer_statistics = statistics->take();
+    state_.scheduler_samples += batch_size;
+    state_.updates += 1;
+  }
+  state_.iteration = iteration;
+  state_.consumed_samples += batch_size;
+  if (source_) state_.data = source_->position(state_.consumed_samples);
+  entry.consumed_samples = state_.consumed_samples;
+  entry.learning_rate = rates_->at(state_.scheduler_samples, state_.updates + 1).lr;
+  entry.seconds = watch.seconds();
+  log_->step(entry, *engine_);
+  if (writer_) {
+    for (const SaveReport& report : writer_->poll()) log_->saved(report);
+  }
+}
+
+StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
+  try {
+    const StepResult result = engine_->train_step(batches, request());
+    check_spike(result);
+    return result;
+  } catch (const NonFiniteStep& first) {
+    if (options_.training.rerun_mode == "disabled") {
+      throw UserError(fmt::format(
+          "iteration {}: {}; nothing was saved of it (--rerun-mode validate_results finds where it comes from)",
+          state_.iteration + 1, first.what()));
+    }
+    return retry(batches, first);
+  }
+}
+
+// Runs the step again with somebody looking at every tensor. The same bad result: it is in the data, the weights or the
+// program, and the run stops with the place named. A good result: a passing fault of the machine.
+StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonFiniteStep& first) {
+  const int64_t iteration = state_.iteration + 1;
+  FaultFinder finder;
+  engine_->executor().set_observer(&finder);
+  try {
+    const StepResult again = engine_->train_step(batches, request());
+    engine_->executor().set_observer(nullptr);
+    const std::string text = fmt::format(
+        "iteration {}: {} at first, and a sound result when run again with the same data: a passing fault of this "
+        "machine",
+        iteration, first.what());
+    log_warning("{}", text);
+    log_->event("passing fault", text);
+    return again;
+  } catch (const NonFiniteStep& second) {
+    engine_->executor().set_observer(nullptr);
+    const bool known = state_.failed_iteration == iteration;
+    state_.failed_iteration = iteration;
+    std::string text = fmt::format("iteration {}: {}; the same again when run a second time. First bad value: {}",
+                                   iteration, second.what(), finder.text());
+    if (saves(options_)) {
+      save();
+      text += fmt::format("; the state before this step is saved in '{}'", *options_.checkpoint.save);
+    }
+    throw ExitRequest(known ? ExitCode::kValidationFailed : ExitCode::kResumeToDisambiguate, text);
+  }
+}
+
+void TrainingRun::check_spike(const StepResult& result) {
+  const double loss = result.lm_loss();
+  constexpr double kSpike = 10;
+  if (options_.training.check_for_spiky_loss && state_.updates > 10 && loss > kSpike * largest_loss_) {
+    const std::string text = fmt::format("iteration {}: loss {:.4g} is more than {} times the largest so far ({:.4g})",
+                                         state_.iteration + 1, loss, kSpike, largest_loss_);
+    log_warning("{}", text);
+    log_->event("loss spike", text);
+  }
+  largest_loss_ = std::max(largest_loss_, loss);
+}
+
+void TrainingRun::evaluate(Split split, int64_t round) {
+  if (source_ == nullptr || !source_->has(split)) return;
+  const TrainingOptions& training = options_.training;
+  const int64_t per_round = training.eval_iters * training.eval_global_batch_size;
+  const bool whole = training.full_validation && split == Split::kValid;
+  const auto stream = source_->stream(split, {.micro_batch_size = training.eval_micro_batch_size,
+                                              .consumed_samples = whole ? 0 : round * per_round,
+                                              .drop_last = !whole,
+                                              .workers = options_.data.num_workers});
+  EvaluationSum total;
+  int64_t samples = 0;
+  while (whole || samples < per_round) {
+    const std::optional<MicroBatch> batch = stream->next();
+    if (!batch || batch->batch == 0) break;
+    const EvaluationSum part = engine_->evaluate(*batch);
+    total.loss_sum += part.loss_sum;
+    total.tokens += part.tokens;
+    samples += batch->batch;
+    log_->evaluating(split, samples, whole ? 0 : per_round);
+  }
+  log_->evaluated(state_.iteration, split, total.loss_sum / std::max(total.tokens, 1.0));
+}
+
+void TrainingRun::evaluate_if_due() {
+  const TrainingOptions& training = options_.training;
+  if (training.eval_interval <= 0 || training.eval_iters <= 0 || state_.iteration % training.eval_interval != 0) return;
+  if (state_.iteration < training.start_eval_at_iter ||
+      (training.train_iters > 0 && state_.iteration >= training.train_iters))
+    return;
+  evaluate(Split::kValid, (state_.iteration - training.start_eval_at_iter) / training.eval_interval - 1);
+}
+
+void TrainingRun::save_if_due() {
+  const int64_t interval = options_.checkpoint.save_interval;
+  if (writer_ && interval > 0 && state_.iteration % interval == 0) save();
+}
+
+void TrainingRun::save() {
+  if (last_saved_ == state_.iteration && state_.failed_iteration == 0) return;
+  Json json = Json::object();
+  json["run"] = state_.to_json();
+  json["options"] = options_to_json(options_);
+  json["vocab_size"] = engine_->spec().vocab;
+  log_->flush();
+  const double stall =
+      writer_->save(state_.iteration, checkpoint_tensors(*engine_, !options_.checkpoint.no_save_optim), json);
+  last_saved_ = state_.iteration;
+  log_->save_begun(state_.iteration, stall);
+  for (const SaveReport& report : writer_->poll()) log_->saved(report);
+}
+
+std::optional<std::string> TrainingRun::end_reason() const {
+  const TrainingOptions& training = options_.training;
+  if (stop_signal() != 0) return "asked to stop";
+  if (training.train_samples > 0 ? state_.consumed_samples >= training.train_samples
+                                 : state_.iteration >= training.train_iters)
+    return "done";
+  if (training.skip_train) return "--skip-train";
+  if (training.exit_interval > 0 && state_.iteration > 0 && state_.iteration % training.exit_interval == 0 &&
+      state_.iteration != first_iteration_) {
+    return fmt::format("--exit-interval {}", training.exit_interval);
+  }
+  if (training.exit_duration_in_mins > 0 &&
+      since_start_.seconds() >= 60.0 * static_cast<double>(training.exit_duration_in_mins)) {
+    return fmt::format("--exit-duration-in-mins {}", training.exit_duration_in_mins);
+  }
+  return std::nullopt;
+}
+
+void TrainingRun::finish() {
+  const std::string reason = *end_reason();
+  const bool complete = reason == "done" || reason == "--skip-train";
+  log_->end_of_training(reason);
+  if (complete && options_.training.eval_iters > 0) {
+    const TrainingOptions& training = options_.training;
+    // The round after those that ran during training.
+    const int64_t since = state_.iteration - training.start_eval_at_iter;
+    const int64_t round = training.eval_interval > 0 && since > 0 ? (since - 1) / training.eval_interval : 0;
+    evaluate(Split::kValid, round);
+    evaluate(Split::kTest, 0);
+  }
+  if (writer_ && !options_.training.skip_train) {
+    save();
+    for (const SaveReport& report : writer_->finish()) log_->saved(report);
+  }
+  log_->finish(reason);
+}
+
+}  // namespace conclave

@@ -1,0 +1,71 @@
+// The loop: data in, steps, evaluation, checkpoints, ends.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/exit_code.h"
+#include "checkpoint/writer.h"
+#include "comm/communicator.h"
+#include "config/parse.h"
+#include "schedule/batch_schedule.h"
+#include "trainer/engine.h"
+#include "trainer/rates.h"
+#include "trainer/run_data.h"
+#include "trainer/run_log.h"
+#include "trainer/run_state.h"
+
+namespace conclave {
+
+/// One training run in one process: built from options that were checked, then run() to its end.
+class TrainingRun {
+ public:
+  explicit TrainingRun(const ParsedOptions& parsed);
+  ~TrainingRun();
+
+  /// Trains, evaluates, saves. SIGINT and SIGTERM end it after the step under way, saved.
+  ExitCode run();
+
+  const RunState& state() const { return state_; }
+  Engine& engine() { return *engine_; }
+
+ private:
+  ParsedOptions parsed_;
+  Options options_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Communicator> world_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<BatchSource> source_;
+  std::unique_ptr<BatchStream> stream_;
+  std::unique_ptr<CheckpointWriter> writer_;
+  std::unique_ptr<RateSchedule> rates_;
+  std::unique_ptr<BatchSchedule> batches_;
+  std::unique_ptr<RunLog> log_;
+  RunState state_;
+  Stopwatch since_start_;
+  double largest_loss_ = 0;  ///< of good steps: what a spike is measured by
+  int64_t last_saved_ = -1;
+  int64_t first_iteration_ = 0;  ///< of this process
+
+  void load();
+  void open_data();
+  std::vector<MicroBatch> next_batches(int64_t global_batch_size);
+  void train_iteration();
+  StepRequest request();
+  StepResult checked_step(const std::vector<MicroBatch>& batches);
+  StepResult retry(const std::vector<MicroBatch>& batches, const NonFiniteStep& first);
+  void check_spike(const StepResult& result);
+  bool skips(int64_t iteration) const;
+  void evaluate(Split split, int64_t iteration);
+  void evaluate_if_due();
+  void save_if_due();
+  void save();
+  std::optional<std::string> end_reason() const;
+  void finish();
+};
+
+}  // namespace conclave

@@ -1,0 +1,18 @@
+#include <gtest/gtest.h>
+
+#include "proof/golden/golden.h"
+
+namespace conclave::proof {
+namespace {
+
+TEST(GoldenModel, EveryCaseWithoutLatentAttentionOrExtraPredictionPasses) {
+  const GoldenReport report = golden_model(CONCLAVE_GOLDEN_DIR "/model").front();
+  for (const GoldenNote& note : report.failed) ADD_FAILURE() << note.name << ": " << note.text;
+  for (const GoldenNote& note : report.not_built) {
+    EXPECT_TRUE(note.name.starts_with("mla_") || note.name.starts_with("mtp_")) << note.name << ": " << note.text;
+  }
+  EXPECT_EQ(report.passed, 11);
+}
+
+}  // namespace
+}  // namespace conclave::proof
