@@ -44,6 +44,7 @@ std::string_view split_name(Split split) {
 }
 
 Blend parse_data_path(const std::vector<std::string>& words) {
+  CONCLAVE_USER_CHECK(!words.empty(), "[data] the data path is empty; give prefixes of .bin/.idx pairs");
   Blend blend;
   std::vector<std::optional<double>> weights;
   for (size_t i = 0; words.size() % 2 == 0 && i < words.size(); i += 2) weights.push_back(parse_double(trim(words[i])));
