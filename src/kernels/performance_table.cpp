@@ -8,6 +8,7 @@ std::vector<OpFamily> performance_table() {
       {"activation", activation_performance_cases()},
       {"attention", attention_performance_cases()},
       {"cross_entropy", cross_entropy_performance_cases()},
+      {"elementwise", elementwise_performance_cases()},
       {"embedding", embedding_performance_cases()},
       {"gemm", gemm_performance_cases()},
       {"grouped_gemm", grouped_gemm_performance_cases()},

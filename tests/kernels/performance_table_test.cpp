@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kernels/op_case.h"
+#include "kernels/product_ceiling.h"
 
 namespace conclave::kernels {
 namespace {
@@ -19,6 +20,12 @@ TEST(PerformanceTable, NamesAreUniqueAndCasesHaveACost) {
       EXPECT_GT(footprint(op_case).cost.bytes, 0) << op_case.name;
     }
   }
+}
+
+TEST(ProductCeiling, IsASpeedAndSimHasNone) {
+  const auto cpu = make_device("cpu"), sim = make_device("sim");
+  for (const DType dtype : {DType::kF32, DType::kBF16}) EXPECT_GT(product_ceiling(*cpu, dtype, 0), 1e6);
+  EXPECT_THROW(product_ceiling(*sim, DType::kF32, 0), InternalError);
 }
 
 }  // namespace

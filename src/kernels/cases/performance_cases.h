@@ -6,15 +6,16 @@
 
 namespace conclave::kernels {
 
-std::vector<OpCase> cross_entropy_performance_cases();
-std::vector<OpCase> gemm_performance_cases();
-std::vector<OpCase> grouped_gemm_performance_cases();
-std::vector<OpCase> optimizer_performance_cases();
 std::vector<OpCase> activation_performance_cases();
 std::vector<OpCase> attention_performance_cases();
+std::vector<OpCase> cross_entropy_performance_cases();
+std::vector<OpCase> elementwise_performance_cases();
 std::vector<OpCase> embedding_performance_cases();
+std::vector<OpCase> gemm_performance_cases();
+std::vector<OpCase> grouped_gemm_performance_cases();
 std::vector<OpCase> heads_performance_cases();
 std::vector<OpCase> norm_performance_cases();
+std::vector<OpCase> optimizer_performance_cases();
 std::vector<OpCase> permute_performance_cases();
 
 }  // namespace conclave::kernels
