@@ -2,7 +2,9 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/op_check.h"
 #include "kernels/ref/attention.h"
@@ -292,6 +294,19 @@ TEST_F(AttentionPass, QueriesThatSeeNothingGiveZerosAndNoNaN) {
       EXPECT_EQ(dsum == 0, unseen || i == 0) << i;
     }
   }
+  for (const double value : gradients_now()) ASSERT_FALSE(std::isnan(value));
+}
+
+TEST_F(AttentionPass, ScoresOfMinusInfinityCountAsUnseen) {
+  run();
+  std::vector<double> queries = read_values(q_), keys = read_values(k_);
+  std::fill_n(queries.begin(), 32, 1e30);  // query 0 of the first head sees key 0 alone
+  std::fill_n(keys.begin(), 32, -1e30);
+  write_values(q_, queries);
+  write_values(k_, keys);
+  again();
+  EXPECT_EQ(read_values(lse_)[0], -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(read_values(out_)[0], 0);
   for (const double value : gradients_now()) ASSERT_FALSE(std::isnan(value));
 }
 
