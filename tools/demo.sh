@@ -14,9 +14,9 @@ began=$SECONDS
 step() { printf '\n== %s\n' "$*"; }
 # Prints a command as a person would type it, then runs it.
 show() {
-  printf '$ ./run conclave'
-  printf ' %q' "$@"
-  printf '\n'
+  local word line="./run conclave"
+  for word in "$@"; do [[ $word == *" "* ]] && line+=" \"$word\"" || line+=" $word"; done
+  printf '$ %s\n' "$line"
   "$conclave" "$@"
 }
 # The last number under KEY in the lines of FILE that hold WORD.
