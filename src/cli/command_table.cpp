@@ -5,26 +5,26 @@
 
 namespace conclave {
 
-// name, what follows it, help. The function NAME_command stands in NAME_command.cpp.
-#define CONCLAVE_COMMANDS(row)                                                                               \
-  row(preprocess, "--input FILES --output-prefix PREFIX --tokenizer-type TYPE ...",                          \
-      "turn text or JSONL into token files (.bin and .idx)")                                                 \
-      row(ngram, "--data-path PREFIX ... [--split A,B,C] [--tokenizer-type TYPE] [--vocab-size N] [--json]", \
-          "loss of a smoothed 3-gram model on the same data and split: a bar for a trained one")             \
-          row(train, "--config FILE.yaml [--any-option value ...]", "train a model, or go on training one")  \
-              row(eval, "--load DIR --text-file FILES | --data-path PREFIXES",                               \
-                  "loss and perplexity on text or token files")                                              \
-                  row(generate, "--load DIR --prompt TEXT ...", "continue a text, token by token") row(      \
-                      golden, "[DIR]",                                                                       \
-                      "put every golden case below DIR (default: tests/golden of the sources) through the product")
-
-#define CONCLAVE_DECLARE(name, usage, help) int name##_command(const Words& words);
-CONCLAVE_COMMANDS(CONCLAVE_DECLARE)
+// Each is defined in NAME_command.cpp.
+int preprocess_command(const Words& words);
+int ngram_command(const Words& words);
+int train_command(const Words& words);
+int eval_command(const Words& words);
+int generate_command(const Words& words);
+int golden_command(const Words& words);
 
 const std::vector<CommandEntry>& commands() {
-#define CONCLAVE_ROW(name, usage, help) {#name, usage, help, name##_command},
   static const std::vector<CommandEntry> table = {
-      CONCLAVE_COMMANDS(CONCLAVE_ROW)
+      {"preprocess", "--input FILES --output-prefix PREFIX --tokenizer-type TYPE ...",
+       "turn text or JSONL into token files (.bin and .idx)", preprocess_command},
+      {"ngram", "--data-path PREFIX ... [--split A,B,C] [--tokenizer-type TYPE] [--vocab-size N] [--json]",
+       "loss of a smoothed 3-gram model on the same data and split: a bar for a trained one", ngram_command},
+      {"train", "--config FILE.yaml [--any-option value ...]", "train a model, or go on training one", train_command},
+      {"eval", "--load DIR --text-file FILES | --data-path PREFIXES", "loss and perplexity on text or token files",
+       eval_command},
+      {"generate", "--load DIR --prompt TEXT ...", "continue a text, token by token", generate_command},
+      {"golden", "[DIR]", "put every golden case below DIR (default: tests/golden of the sources) through the product",
+       golden_command},
       // Refused by name until they are built.
       {"inspect", "DIR [--iteration N]", "show a checkpoint, a data set or a run", nullptr},
       {"bench", "NAME ...", "time and memory of one op, layer or step", nullptr},

@@ -75,8 +75,7 @@ void evaluate_files(LoadedModel& model, const std::vector<std::string>& prefixes
 void evaluate_split(LoadedModel& model, const std::string& name) {
   const Split split = name == "train" ? Split::kTrain : name == "valid" ? Split::kValid : Split::kTest;
   const BatchSource source(whole_batch_config(model.options, model.tokenizer.get(), model.engine->spec().vocab));
-  const auto stream = source.stream(
-      split, {.micro_batch_size = evaluation_batch(model), .drop_last = false});
+  const auto stream = source.stream(split, {.micro_batch_size = evaluation_batch(model), .drop_last = false});
   EvaluationReport report;
   while (const auto batch = stream->next()) {
     if (batch->batch == 0) break;

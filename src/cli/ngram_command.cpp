@@ -6,18 +6,19 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "config/validate.h"
-#include "data/tokenizer/tokenizer.h"
 #include "proof/ngram_run.h"
+#include "trainer/run_data.h"
 
 namespace conclave {
 namespace {
 
-int64_t vocabulary(const Options& options) {
-  if (options.model.vocab_size > 0) return options.model.vocab_size;
-  TokenizerConfig config;
-  config.type = options.tokenizer.tokenizer_type.value_or("ByteTokenizer");
-  config.model = options.tokenizer.tokenizer_model.value_or("");
-  return make_tokenizer(config)->vocab_size();
+// Without a word about tokens they are bytes.
+int64_t vocabulary(Options options) {
+  if (options.model.vocab_size == 0 && !options.tokenizer.tokenizer_type) {
+    options.tokenizer.tokenizer_type = "ByteTokenizer";
+  }
+  const auto tokenizer = make_run_tokenizer(options.tokenizer, options.model.vocab_size);
+  return run_vocab_size(options, tokenizer.get());
 }
 
 std::string json_of(const proof::NgramReport& report) {
