@@ -126,6 +126,8 @@ int64_t CheckpointReader::world_size() const {
   return static_cast<int64_t>(implementation_->pieces().manifest().ranks.size());
 }
 const Json& CheckpointReader::state() const { return implementation_->pieces().manifest().state; }
+double CheckpointReader::time() const { return implementation_->pieces().manifest().time; }
+int64_t CheckpointReader::tensor_bytes() const { return implementation_->pieces().manifest().tensor_bytes; }
 const std::vector<StoredTensor>& CheckpointReader::tensors() const { return implementation_->tensors(); }
 const StoredTensor* CheckpointReader::find(const std::string& name) const { return implementation_->find(name); }
 const StoredTensor& CheckpointReader::at(const std::string& name) const { return implementation_->at(name); }

@@ -49,6 +49,8 @@ class CheckpointReader {
   int64_t iteration() const;
   int64_t world_size() const;  ///< ranks that wrote it
   const Json& state() const;   ///< what save() was given
+  double time() const;         ///< when it was written, Unix seconds
+  int64_t tensor_bytes() const;
 
   /// All tensors, sorted by name.
   const std::vector<StoredTensor>& tensors() const;
