@@ -141,7 +141,9 @@ void add_events(const Metrics& metrics, Inspection& out) {
   std::string lines;
   for (const Json& record : metrics.others) {
     list.push_back(record);
-    if (record.at("kind").as_string() == "event") lines += fmt::format("  {}\n", record.dump());
+    if (record.at("kind").as_string() != "event") continue;
+    const Json *what = record.find("what"), *text = record.find("text");
+    lines += fmt::format("  {}: {}\n", what == nullptr ? "event" : what->dump(), text == nullptr ? "" : text->dump());
   }
   out.json["events"] = std::move(list);
   if (!lines.empty()) out.text += fmt::format("\nevents\n{}", lines);
