@@ -246,4 +246,17 @@ Context Engine::inference_context(const BatchInfo& batch, KvCache* cache) {
                  .cache = cache};
 }
 
+void Engine::layer_pass(const DeviceBatch& batch, bool backward) {
+  Context context = inference_context(batch.info, nullptr);
+  context.training = backward;
+  context.with_gradient = backward;
+  LayerMessage message{context.empty({batch.info.sequence_length, batch.info.batch, spec_.hidden}, "bench")};
+  kernels::fill(context.stream, {.x = message.hidden, .value = 0.5});
+  std::vector<LayerState> states(chunk_->layers().size());
+  for (size_t i = 0; i < states.size(); ++i) message = chunk_->layers()[i]->forward(context, message, &states[i]);
+  if (!backward) return;
+  kernels::fill(context.stream, {.x = message.hidden, .value = 1});
+  for (size_t i = states.size(); i-- > 0;) message = chunk_->layers()[i]->backward(context, message, &states[i]);
+}
+
 }  // namespace conclave

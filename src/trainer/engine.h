@@ -94,6 +94,8 @@ class Engine {
   /// A context for forward passes from outside (generation).
   Context inference_context(const BatchInfo& batch, KvCache* cache);
   DeviceBatch upload(const MicroBatch& batch, double row_weight);
+  /// Forward, and backward from a gradient of ones, of the layers alone: benchmarks.
+  void layer_pass(const DeviceBatch& batch, bool backward);
 
  private:
   Options options_;

@@ -6,11 +6,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "config/options_text.h"
+#include "kernels/product_ceiling.h"
 #include "spec/flops.h"
 #include "spec/vocabulary.h"
 #include "trainer/iteration_line.h"
 #include "trainer/metrics.h"
-#include "trainer/product_ceiling.h"
 #include "trainer/progress.h"
 #include "trainer/tensorboard.h"
 
@@ -196,7 +196,7 @@ IterationLine RunLog::Implementation::line_of(const StepLog& entry, const TrainR
 
 void RunLog::Implementation::tell(const StepLog& entry, Engine& engine) {
   last_routing_ = engine.take_routing();
-  if (ceiling_ == 0 && !device_.is_sim()) ceiling_ = product_ceiling(device_, engine.store().compute_dtype());
+  if (ceiling_ == 0 && !device_.is_sim()) ceiling_ = kernels::product_ceiling(device_, engine.store().compute_dtype(), 0.02);
   const TrainRecord record = record_of(entry);
   display_.print_line(iteration_line_text(line_of(entry, record)));
   show_balance();

@@ -1,0 +1,182 @@
+#include "proof/bench/bench.h"
+
+#include <algorithm>
+#include <functional>
+#include <random>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "kernels/op_case.h"
+#include "kernels/product_ceiling.h"
+#include "trainer/engine.h"
+
+namespace conclave::proof {
+namespace {
+
+void measure_ceilings(Device& device, BenchReport& report) {
+  report.f32_ceiling = std::max(report.f32_ceiling, kernels::product_ceiling(device, DType::kF32));
+  report.bf16_ceiling = std::max(report.bf16_ceiling, kernels::product_ceiling(device, DType::kBF16));
+}
+
+// Calls `work` for `seconds` (at least three times) after one call apart.
+BenchRow time_work(const std::string& name, Device& device, double seconds, const std::function<void()>& work) {
+  work();
+  device.allocator().reset_peak();
+  const int64_t before = device.allocator().statistics().current_total;
+  BenchRow row;
+  row.name = name;
+  std::vector<double> times;
+  const Stopwatch total;
+  while (times.size() < 3 || total.seconds() < seconds) {
+    const Stopwatch watch;
+    work();
+    device.synchronize();
+    times.push_back(watch.seconds());
+  }
+  std::sort(times.begin(), times.end());
+  row.best_seconds = times.front();
+  row.median_seconds = times[times.size() / 2];
+  row.calls = static_cast<int64_t>(times.size());
+  row.peak_bytes = device.allocator().statistics().peak_total - before;
+  return row;
+}
+
+std::vector<MicroBatch> random_step(const Options& options, int64_t vocab) {
+  const int64_t micro = options.training.micro_batch_size;
+  std::mt19937_64 random(static_cast<uint64_t>(options.training.seed));
+  std::vector<MicroBatch> out;
+  for (int64_t i = 0; i < options.training.global_batch_size / micro; ++i) {
+    MicroBatch batch = plain_batch(micro, options.model.seq_length, i * micro);
+    for (int32_t& token : batch.tokens) token = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
+    for (int32_t& token : batch.labels) token = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
+    out.push_back(std::move(batch));
+  }
+  return out;
+}
+
+// What one call of `work` on an engine costs, from a run on `sim`.
+Cost simulated_cost(const Options& options, int64_t vocab, const std::function<void(Engine&)>& work) {
+  const auto sim = make_device("sim");
+  Engine engine(options, vocab, *sim, true);
+  sim->ledger().reset();
+  work(engine);
+  return sim->ledger().total();
+}
+
+void one_step(Engine& engine, const std::vector<MicroBatch>& batches, int64_t step) {
+  StepRequest request;
+  request.rates = {.lr = 1e-4, .decoupled_lr = 1e-4, .weight_decay = 0.01, .step = step};
+  request.check_finite = !engine.device().is_sim();
+  engine.train_step(batches, request);
+}
+
+}  // namespace
+
+std::vector<std::string> bench_op_names() {
+  std::vector<std::string> names;
+  for (const kernels::OpFamily& family : kernels::performance_table()) names.push_back(family.name);
+  return names;
+}
+
+BenchReport bench_op(const std::string& name, Device& device, double seconds) {
+  for (const kernels::OpFamily& family : kernels::performance_table()) {
+    if (family.name != name) continue;
+    BenchReport report;
+    measure_ceilings(device, report);
+    for (const kernels::OpCase& op_case : family.cases) {
+      const kernels::OpFootprint footprint = kernels::footprint(op_case);
+      const kernels::OpTiming timing = kernels::time_case(op_case, device, seconds);
+      report.rows.push_back({.name = op_case.name,
+                             .best_seconds = timing.best_seconds,
+                             .median_seconds = timing.median_seconds,
+                             .calls = timing.calls,
+                             .cost = footprint.cost,
+                             .peak_bytes = footprint.workspace_bytes});
+    }
+    measure_ceilings(device, report);
+    return report;
+  }
+  throw UserError(fmt::format("conclave bench op {}: no such op; known: {}", name, join(bench_op_names(), " ")));
+}
+
+BenchReport bench_layer(const Options& options, int64_t vocab, Device& device, double seconds) {
+  const Options one = [&] {
+    Options changed = options;
+    changed.model.num_layers = 1;
+    changed.moe.moe_layer_freq = std::to_string(1);
+    return changed;
+  }();
+  Engine engine(one, vocab, device, true);
+  const MicroBatch host = random_step(one, vocab).front();
+  BenchReport report;
+  measure_ceilings(device, report);
+  const auto run = [&](Engine& target, bool backward) {
+    const DeviceBatch batch = target.upload(host, 1);
+    target.layer_pass(batch, backward);
+  };
+  for (const bool backward : {false, true}) {
+    BenchRow row = time_work(backward ? "layer forward and backward" : "layer forward", device, seconds,
+                             [&] { run(engine, backward); });
+    row.cost = simulated_cost(one, vocab, [&](Engine& target) { run(target, backward); });
+    row.tokens = static_cast<double>(host.batch * host.seq_length);
+    report.rows.push_back(row);
+  }
+  measure_ceilings(device, report);
+  return report;
+}
+
+BenchReport bench_step(const Options& options, int64_t vocab, Device& device, double seconds) {
+  Engine engine(options, vocab, device, true);
+  const std::vector<MicroBatch> batches = random_step(options, vocab);
+  BenchReport report;
+  measure_ceilings(device, report);
+  int64_t step = 0;
+  BenchRow row = time_work("training step", device, seconds, [&] { one_step(engine, batches, ++step); });
+  row.peak_bytes = device.allocator().statistics().peak_total;
+  row.cost = simulated_cost(options, vocab, [&](Engine& target) { one_step(target, batches, 1); });
+  row.tokens = static_cast<double>(options.training.global_batch_size * options.model.seq_length);
+  report.rows.push_back(row);
+  measure_ceilings(device, report);
+  return report;
+}
+
+std::string bench_table(const BenchReport& report) {
+  std::string out = fmt::format(
+      "product ceiling: f32 {:.0f} GFLOP/s, bf16 {:.0f} GFLOP/s\n{:<44} {:>10} {:>10} {:>9} {:>7} {:>7} {:>8} {:>11} "
+      "{:>10}\n",
+      report.f32_ceiling / 1e9, report.bf16_ceiling / 1e9, "case", "best ms", "median ms", "GFLOP/s", "of f32",
+      "of bf16", "GB/s", "peak", "tokens/s");
+  for (const BenchRow& row : report.rows) {
+    const double rate = row.cost.flops / row.median_seconds;
+    out += fmt::format("{:<44} {:>10.3f} {:>10.3f} {:>9.1f} {:>6.1f}% {:>6.1f}% {:>8.1f} {:>11} {:>10}\n", row.name,
+                       row.best_seconds * 1e3, row.median_seconds * 1e3, rate / 1e9, 100 * rate / report.f32_ceiling,
+                       100 * rate / report.bf16_ceiling, row.cost.bytes / row.median_seconds / 1e9,
+                       human_bytes(row.peak_bytes),
+                       row.tokens > 0 ? fmt::format("{:.0f}", row.tokens / row.median_seconds) : "");
+  }
+  return out;
+}
+
+Json bench_json(const BenchReport& report) {
+  Json json = Json::object();
+  json["f32_ceiling_flops"] = report.f32_ceiling;
+  json["bf16_ceiling_flops"] = report.bf16_ceiling;
+  Json rows = Json::array();
+  for (const BenchRow& row : report.rows) {
+    Json entry = Json::object();
+    entry["name"] = row.name;
+    entry["best_seconds"] = row.best_seconds;
+    entry["median_seconds"] = row.median_seconds;
+    entry["calls"] = row.calls;
+    entry["flops"] = row.cost.flops;
+    entry["bytes"] = row.cost.bytes;
+    entry["peak_bytes"] = row.peak_bytes;
+    if (row.tokens > 0) entry["tokens_per_second"] = row.tokens / row.median_seconds;
+    rows.push_back(std::move(entry));
+  }
+  json["rows"] = rows;
+  return json;
+}
+
+}  // namespace conclave::proof

@@ -1,0 +1,172 @@
+// A training run that is killed at random instants and resumed each time ends with the same bits as one left alone;
+// what it printed of its losses is whole.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/file.h"
+#include "checkpoint/difference.h"
+#include "checkpoint/directory.h"
+#include "trainer/metrics.h"
+
+namespace conclave {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kIterations = 60;
+
+bool full_form() { return std::getenv("CONCLAVE_TEST_FULL") != nullptr; }
+
+std::vector<std::string> train_words(const std::string& run, bool background) {
+  std::vector<std::string> words = {CONCLAVE_BINARY,
+                                    "train",
+                                    "--num-layers",
+                                    "2",
+                                    "--hidden-size",
+                                    "32",
+                                    "--num-attention-heads",
+                                    "2",
+                                    "--seq-length",
+                                    "32",
+                                    "--ffn-hidden-size",
+                                    "64",
+                                    "--moe-ffn-hidden-size",
+                                    "32",
+                                    "--num-experts",
+                                    "4",
+                                    "--moe-aux-loss-coeff",
+                                    "0.01",
+                                    "--swiglu",
+                                    "--disable-bias-linear",
+                                    "--normalization",
+                                    "RMSNorm",
+                                    "--position-embedding-type",
+                                    "rope",
+                                    "--attention-dropout",
+                                    "0.1",
+                                    "--hidden-dropout",
+                                    "0.1",
+                                    "--micro-batch-size",
+                                    "2",
+                                    "--global-batch-size",
+                                    "4",
+                                    "--lr",
+                                    "1e-2",
+                                    "--mock-data",
+                                    "--vocab-size",
+                                    "64",
+                                    "--data-cache-path",
+                                    run + "/../cache",
+                                    "--log-interval",
+                                    "1",
+                                    "--eval-iters",
+                                    "0",
+                                    "--save-interval",
+                                    "3",
+                                    "--train-iters",
+                                    std::to_string(kIterations),
+                                    "--threads",
+                                    "1",
+                                    "--save",
+                                    run,
+                                    "--load",
+                                    run,
+                                    "--progress",
+                                    "off"};
+  if (background) words.insert(words.end(), {"--async-save"});
+  return words;
+}
+
+pid_t start(const std::vector<std::string>& words, const std::string& log) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  const int out = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  ::dup2(out, 1);
+  ::dup2(out, 2);
+  std::vector<char*> arguments;
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  ::execv(arguments[0], arguments.data());
+  ::_exit(127);
+}
+
+int wait_for(pid_t child) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// Training losses of a run by iteration.
+std::map<int64_t, double> losses(const std::string& run) {
+  std::map<int64_t, double> out;
+  for (const Json& record : read_metrics(run + "/metrics.jsonl").train)
+    out[record.at("iteration").as_int()] = record.at("lm_loss").as_double();
+  return out;
+}
+
+class Kill : public ::testing::TestWithParam<bool> {};
+
+TEST_P(Kill, AtAnyInstantLosesNothing) {
+  const std::string root =
+      (fs::temp_directory_path() / ("conclave_kill_" + std::to_string(::getpid()) + (GetParam() ? "_async" : "")))
+          .string();
+  fs::remove_all(root);
+  fs::create_directories(root);
+  const std::string calm = root + "/calm", shaken = root + "/shaken", log = root + "/log";
+  const auto began = std::chrono::steady_clock::now();
+  ASSERT_EQ(wait_for(start(train_words(calm, false), log)), 0) << read_file(log);
+  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+
+  std::mt19937 random(7);
+  const int wanted = full_form() ? 50 : 6;
+  int kills = 0;
+  int status = 0;
+  // Each life is short enough that a run takes many; when the kills are spent it may finish.
+  for (int life = 0; life < 20 * wanted; ++life) {
+    const pid_t child = start(train_words(shaken, GetParam()), log);
+    if (kills < wanted) {
+      const double patience =
+          whole * (0.3 + 0.7 * static_cast<double>(random() % 1000) / 1000.0) * (life % 3 == 0 ? 0.5 : 0.8);
+      std::this_thread::sleep_for(std::chrono::duration<double>(patience));
+      ::kill(child, SIGKILL);
+    }
+    status = wait_for(child);
+    if (WIFSIGNALED(status)) {
+      ++kills;
+    } else {
+      ASSERT_EQ(status, 0) << read_file(log);
+      if (kills >= wanted) break;
+      fs::remove_all(
+          shaken + "/iter_" +
+          std::string("0000060"));  // it came through before the kills were spent: back to an earlier checkpoint
+      write_file_atomically(shaken + "/latest_checkpointed_iteration.txt",
+                            std::to_string(list_checkpoints(shaken).back()));
+    }
+  }
+  EXPECT_GE(kills, wanted);
+  const CheckpointReader a(calm + "/" + checkpoint_name(kIterations)), b(shaken + "/" + checkpoint_name(kIterations));
+  for (const TensorDifference& difference : compare_checkpoints(a, b)) {
+    EXPECT_EQ(difference.kind, TensorDifference::Kind::kEqual) << difference.name;
+  }
+  EXPECT_EQ(losses(calm), losses(shaken));
+  EXPECT_EQ(losses(calm).size(), static_cast<size_t>(kIterations));
+  fs::remove_all(root);
+}
+
+INSTANTIATE_TEST_SUITE_P(Saves, Kill, ::testing::Values(false, true),
+                         [](const auto& tested) { return tested.param ? "in_background" : "at_once"; });
+
+}  // namespace
+}  // namespace conclave
