@@ -12,6 +12,7 @@ int train_command(const Words& words);
 int eval_command(const Words& words);
 int generate_command(const Words& words);
 int bench_command(const Words& words);
+int inspect_command(const Words& words);
 int golden_command(const Words& words);
 
 const std::vector<CommandEntry>& commands() {
@@ -24,12 +25,13 @@ const std::vector<CommandEntry>& commands() {
       {"eval", "--load DIR --text-file FILES | --data-path PREFIXES", "loss and perplexity on text or token files",
        eval_command},
       {"generate", "--load DIR --prompt TEXT ...", "continue a text, token by token", generate_command},
+      {"inspect", "PATH [--verify | --diff OTHER | --iteration N] [--json]",
+       "show a checkpoint, a run or a data set; what a step trained on", inspect_command},
       {"bench", "gemm | op NAME | layer | step [--json] [options of train]", "time and memory of ops, a layer, a step",
        bench_command},
       {"golden", "[DIR]", "put every golden case below DIR (default: tests/golden of the sources) through the product",
        golden_command},
       // Refused by name until they are built.
-      {"inspect", "DIR [--iteration N]", "show a checkpoint, a data set or a run", nullptr},
       {"convert", "--from hf|conclave --to hf|conclave --input DIR --output DIR", "Hugging Face import and export",
        nullptr},
       {"upcycle", "--load DENSE --save DIR ...", "make an MoE of a dense model", nullptr},
