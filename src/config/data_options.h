@@ -33,6 +33,8 @@ struct TokenizerOptions {
   std::optional<std::string>
       tokenizer_type;  ///< HuggingFaceTokenizer, SentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer
   std::optional<std::string> tokenizer_model;  ///< file or folder
+  std::optional<std::string> vocab_file;       ///< GPT2BPETokenizer: vocab.json
+  std::optional<std::string> merge_file;       ///< GPT2BPETokenizer: merges.txt
   std::optional<int64_t> null_tokenizer_eod_id;
   int64_t null_tokenizer_pad_id = -1;
   bool tokenizer_hf_no_include_special_tokens = false;

@@ -42,6 +42,8 @@ std::unique_ptr<Tokenizer> make_run_tokenizer(const TokenizerOptions& tokenizer,
   TokenizerConfig config;
   config.type = *tokenizer.tokenizer_type;
   config.model = tokenizer.tokenizer_model.value_or("");
+  config.vocab_file = tokenizer.vocab_file.value_or("");
+  config.merge_file = tokenizer.merge_file.value_or("");
   if (vocab_size > 0) config.vocab_size = vocab_size;
   config.null_tokenizer_eod_id = tokenizer.null_tokenizer_eod_id;
   config.null_tokenizer_pad_id = tokenizer.null_tokenizer_pad_id;

@@ -315,6 +315,9 @@ inline constexpr ContradictionCase kDataCases[] = {
      "--split divides --data-path; got paths for each split as well; drop --split"},
     {"--tokenizer-type HuggingFaceTokenizer",
      "--tokenizer-type HuggingFaceTokenizer needs --tokenizer-model; it is not given; add its file or folder"},
+    {"--tokenizer-type GPT2BPETokenizer --vocab-file v.json",
+     "--tokenizer-type GPT2BPETokenizer needs --vocab-file and --merge-file; one is not given; add both"},
+    {"--tokenizer-type GPT2BPETokenizer --vocab-file v.json --merge-file m.txt", "none"},
     {"--vocab-size 0", "--tokenizer-type NullTokenizer needs --vocab-size; it is not given; add it"},
 };
 
@@ -352,7 +355,8 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--device cuda", "--device cuda is not available yet: the CUDA back end; choose from: cpu, sim"},
     {"--tokenizer-type TikTokenizer --tokenizer-model x",
      "--tokenizer-type TikTokenizer is not available yet: this tokenizer; choose from: HuggingFaceTokenizer, "
-     "SentencePieceTokenizer, GPTSentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer"},
+     "SentencePieceTokenizer, GPTSentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer, "
+     "GPT2BPETokenizer"},
     {"--mtp-num-layers 1 --position-embedding-type rope",
      "--mtp-num-layers is not available yet: multi-token prediction; got --mtp-num-layers 1; leave it out"},
     {"--exit-signal 10", "--exit-signal is not available yet: other signals; got --exit-signal 10; leave it at 15"},

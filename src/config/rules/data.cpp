@@ -47,7 +47,10 @@ void check_tokenizer(Rules& rules) {
   const bool self_contained = type == "NullTokenizer" || type == "ByteTokenizer";
   rules.refuse(type == "NullTokenizer" && rules.raw.model.vocab_size == 0,
                "--tokenizer-type NullTokenizer needs --vocab-size; it is not given; add it");
-  rules.refuse(!self_contained && !tokenizer.tokenizer_model,
+  const bool two_files = type == "GPT2BPETokenizer";
+  rules.refuse(two_files && (!tokenizer.vocab_file || !tokenizer.merge_file),
+               "--tokenizer-type GPT2BPETokenizer needs --vocab-file and --merge-file; one is not given; add both");
+  rules.refuse(!self_contained && !two_files && !tokenizer.tokenizer_model,
                "--tokenizer-type {} needs --tokenizer-model; it is not given; add its file or folder", type);
 }
 

@@ -18,7 +18,7 @@ void add_sources(OptionRows& rows) {
   CONCLAVE_OPTION(data, dataloader_type, "Order of samples.").one_of({"single", "cyclic", "external"});
   CONCLAVE_OPTION(data, reset_position_ids, "Positions restart after each end of document.");
   CONCLAVE_OPTION(data, reset_attention_mask, "Attention does not cross an end of document.");
-  CONCLAVE_OPTION(data, dataloader_inter_document_masking, "The same as --reset-attention-mask, by sequence lengths.");
+  CONCLAVE_OPTION(data, dataloader_inter_document_masking, "Documents are apart: both resets.");
   CONCLAVE_OPTION(data, eod_mask_loss, "No loss on end-of-document tokens.");
   CONCLAVE_OPTION(data, create_attention_mask_in_dataloader, "Masks are never built here.").not_active();
   CONCLAVE_OPTION(data, num_workers, "Loader processes elsewhere.").at_least(0).not_active();
@@ -34,6 +34,8 @@ void add_tokenizer_rows(OptionRows& rows) {
                "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer", "SFTTokenizer"})
       .shape();
   CONCLAVE_OPTION(tokenizer, tokenizer_model, "Its file or folder.").shape();
+  CONCLAVE_OPTION(tokenizer, vocab_file, "GPT2BPETokenizer: its vocab.json.").shape();
+  CONCLAVE_OPTION(tokenizer, merge_file, "GPT2BPETokenizer: its merges.txt.").shape();
   CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.")
       .shape();
   CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.").shape();
@@ -46,9 +48,7 @@ void add_tokenizer_rows(OptionRows& rows) {
                        {"tokenizer-metadata", kString, "", "A description of another implementation."}});
   add_unavailable_rows(
       rows, group, "further tokenizers",
-      {{"merge-file", kString, "", "Merges of a GPT-2 tokenizer."},
-       {"vocab-file", kString, "", "Vocabulary of a GPT-2 or BERT tokenizer."},
-       {"tiktoken-num-special-tokens", kInt, "1000", "TikTokenizer: special tokens."},
+      {{"tiktoken-num-special-tokens", kInt, "1000", "TikTokenizer: special tokens."},
        {"tiktoken-pattern", kString, "", "TikTokenizer: pattern."},
        {"tokenizer-sentencepiece-ignore-extra-whitespaces", kFlag, "true", "SentencePiece: blanks are merged."},
        {"tokenizer-sentencepiece-legacy", kFlag, "", "SentencePiece: older treatment of special tokens."},

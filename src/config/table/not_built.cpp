@@ -92,6 +92,9 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"delta-offload-bytes-across-pp-ranks", "activation offloading"},
     {"optimizer-cpu-offload", "optimizer offloading"},
     {"optimizer-offload-fraction", "optimizer offloading"},
+    // Data.
+    {"tokenizer-hf-no-include-special-tokens", "texts without special tokens around them"},
+    {"vocab-extra-ids", "ids after the vocabulary"},
 };
 
 const UnbuiltValues kUnbuiltValues[] = {
@@ -105,8 +108,8 @@ const UnbuiltValues kUnbuiltValues[] = {
     {"dataloader-type", "a loader of one's own", {"external"}},
     {"tokenizer-type",
      "this tokenizer",
-     {"TikTokenizer", "GPT2BPETokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "MultimodalTokenizer",
-      "NullMultimodalTokenizer", "SFTTokenizer"}},
+     {"TikTokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer",
+      "SFTTokenizer"}},
     {"device", "the CUDA back end", {"cuda"}},
 };
 
