@@ -301,8 +301,9 @@ inline constexpr ContradictionCase kTrainingCases[] = {
     {"--weight-decay-incr-style linear --start-weight-decay 0.2 --end-weight-decay 0.1",
      "--end-weight-decay must be at least --start-weight-decay; got 0.1 and 0.2; swap them"},
     {"--override-opt-param-scheduler --use-checkpoint-opt-param-scheduler",
-     "--override-opt-param-scheduler and --use-checkpoint-opt-param-scheduler exclude each other; both are given; drop "
-     "one"},
+     "2 problems in the options:\n  1. --use-checkpoint-opt-param-scheduler is not available yet: the checkpoint's "
+     "schedule on resume; got --use-checkpoint-opt-param-scheduler; leave it out\n  2. --override-opt-param-scheduler "
+     "and --use-checkpoint-opt-param-scheduler exclude each other; both are given; drop one"},
 };
 
 inline constexpr ContradictionCase kDataCases[] = {

@@ -17,9 +17,11 @@ void add_save_and_load(OptionRows& rows) {
   CONCLAVE_OPTION(checkpoint, ckpt_step, "Step to load; 0: the latest.").at_least(0);
   CONCLAVE_OPTION(checkpoint, finetune, "Load weights only and start at step 0.");
   CONCLAVE_OPTION(checkpoint, no_load_optim, "Do not load the optimizer.");
-  CONCLAVE_OPTION(checkpoint, no_load_rng, "Do not load random state.");
+  CONCLAVE_OPTION(checkpoint, no_load_rng, "There is no random state: numbers follow from seed and position.")
+      .not_active();
   CONCLAVE_OPTION(checkpoint, no_save_optim, "Do not save the optimizer.");
-  CONCLAVE_OPTION(checkpoint, no_save_rng, "Do not save random state.");
+  CONCLAVE_OPTION(checkpoint, no_save_rng, "There is no random state: numbers follow from seed and position.")
+      .not_active();
   CONCLAVE_OPTION(checkpoint, exit_on_missing_checkpoint, "End if --load has no checkpoint.");
   CONCLAVE_OPTION(checkpoint, use_checkpoint_args, "Take the architecture from the checkpoint.");
   CONCLAVE_OPTION(checkpoint, async_save, "Write checkpoints beside training.");

@@ -6,7 +6,7 @@ namespace {
 void add_lines(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kLogging;
   CONCLAVE_OPTION(logging, log_interval, "Steps between log lines.").at_least(1);
-  CONCLAVE_OPTION(logging, log_throughput, "TFLOP/s in the log line.");
+  CONCLAVE_OPTION(logging, log_throughput, "TFLOP/s is always in the log line.").not_active();
   CONCLAVE_OPTION(logging, log_num_zeros_in_grad, "Zeros of the gradient in the log line.");
   CONCLAVE_OPTION(logging, log_params_norm, "Norm of the weights in the log line.");
   CONCLAVE_OPTION(logging, log_max_attention_logit, "Largest attention logit in the log line.");

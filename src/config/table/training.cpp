@@ -46,7 +46,8 @@ void add_checks_and_ends(OptionRows& rows) {
   CONCLAVE_OPTION(training, result_rejected_tracker_filename, "A file that collects rejected iterations.");
   CONCLAVE_OPTION(training, exit_interval, "Exit after an iteration divisible by this; 0: never.").at_least(0);
   CONCLAVE_OPTION(training, exit_duration_in_mins, "Save and exit after this many minutes; 0: never.").at_least(0);
-  CONCLAVE_OPTION(training, exit_signal_handler, "SIGTERM and SIGINT: finish the step, save, exit with 0.");
+  CONCLAVE_OPTION(training, exit_signal_handler, "SIGTERM and SIGINT always finish the step, save, exit with 0.")
+      .not_active();
   CONCLAVE_OPTION(training, deterministic_mode, "Results are always deterministic.").not_active();
 }
 
