@@ -6,9 +6,9 @@ namespace conclave {
 
 void FaultFinder::see(const Stream& stream, const std::string& where, const Tensor& tensor) {
   if (found() || (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kBF16)) return;
-  const Tensor count = Tensor::empty(stream.device(), {1}, DType::kI32, {MemoryCategory::kWorkspace, "fault finder"});
+  const Tensor count = Tensor::empty(stream.device(), {1}, DType::kI64, {MemoryCategory::kWorkspace, "fault finder"});
   kernels::count_nonfinite(stream, {.x = tensor, .count = count});
-  const int32_t bad = to_host<int32_t>(stream, count)[0];
+  const int64_t bad = to_host<int64_t>(stream, count)[0];
   if (bad == 0) {
     last_good_ = where;
     return;
