@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 
 #include "kernels/activation_backend.h"
 #include "kernels/cpu/vector_math.h"
@@ -51,34 +50,41 @@ inline ValueAndSlope activate(VecF x) {
   }
 }
 
-struct Limits {
-  float clamp;  // infinity where there is none
-  float linear_offset;
-};
-
 int64_t active_rows(const Tensor& row_count, int64_t rows) {
   return row_count ? std::clamp<int64_t>(*row_count.data<int64_t>(), 0, rows) : rows;
 }
 
-float clamp_of(float clamp) { return clamp > 0 ? clamp : std::numeric_limits<float>::infinity(); }
+// The limits on both halves and the offset of the linear one; nothing is compared where there are no limits.
+template <bool limited>
+struct Limits {
+  float clamp;
+  float linear_offset;
 
-VecF clamp_linear(VecF x, float clamp) { return minimum(maximum(x, broadcast(-clamp)), broadcast(clamp)); }
+  VecF gate(VecF x) const { return limited ? minimum(x, broadcast(clamp)) : x; }
+  VecF linear(VecF x) const {
+    return (limited ? minimum(maximum(x, broadcast(-clamp)), broadcast(clamp)) : x) + linear_offset;
+  }
+  // A gradient, or zero where the limit stands in its way.
+  VecF through_gate(VecF x, VecF gradient) const { return limited ? select(x > clamp, VecF{}, gradient) : gradient; }
+  VecF through_linear(VecF x, VecF gradient) const {
+    return limited ? select((x > clamp) | (x < -clamp), VecF{}, gradient) : gradient;
+  }
+};
 
-template <ActivationKind kind, bool gated, typename T>
-void forward_row(const T* x, T* y, int64_t width, float weight, Limits limits) {
+template <ActivationKind kind, bool gated, bool limited, typename T>
+void forward_row(const T* x, T* y, int64_t width, float weight, Limits<limited> limits) {
   for_each_vector(width, [&](int64_t j, int64_t n) CONCLAVE_INLINE_LAMBDA {
-    VecF value = activate<kind>(minimum(load_some(x + j, n), broadcast(limits.clamp))).value;
-    if constexpr (gated)
-      value = value * (clamp_linear(load_some(x + width + j, n), limits.clamp) + limits.linear_offset);
+    VecF value = activate<kind>(limits.gate(load_some(x + j, n))).value;
+    if constexpr (gated) value = value * limits.linear(load_some(x + width + j, n));
     store_some(y + j, value * weight, n);
   });
 }
 
-template <ActivationKind kind, bool gated, typename T>
+template <ActivationKind kind, bool gated, bool limited, typename T>
 void forward(const ActivationForwardArgs& args) {
   const int64_t width = args.y.size(1), rows = active_rows(args.row_count, args.y.size(0));
   const int64_t x_width = gated ? 2 * width : width;
-  const Limits limits{clamp_of(args.clamp), args.linear_offset};
+  const Limits<limited> limits{args.clamp, args.linear_offset};
   const T* x = args.x.data<T>();
   T* y = args.y.data<T>();
   const float* weight = args.row_weight ? args.row_weight.data<float>() : nullptr;
@@ -98,34 +104,30 @@ struct BackwardRow {
 };
 
 // Returns the sum over F of dy * act(x).
-template <ActivationKind kind, bool gated, typename T>
-float backward_row(const BackwardRow<T>& row, Limits limits) {
+template <ActivationKind kind, bool gated, bool limited, typename T>
+float backward_row(const BackwardRow<T>& row, Limits<limited> limits) {
   VecF sum{};
-  const VecF zero{};
   for_each_vector(row.width, [&](int64_t j, int64_t n) CONCLAVE_INLINE_LAMBDA {
-    const VecF dy = load_some(row.dy + j, n), gate = load_some(row.x + j, n);
-    const ValueAndSlope act = activate<kind>(minimum(gate, broadcast(limits.clamp)));
-    const VecF slope = select(gate > limits.clamp, zero, act.slope), weighted = dy * row.weight;
+    const VecF dy = load_some(row.dy + j, n), gate = load_some(row.x + j, n), weighted = dy * row.weight;
+    const ValueAndSlope act = activate<kind>(limits.gate(gate));
+    VecF value = act.value, dgate = weighted * limits.through_gate(gate, act.slope);
     if constexpr (gated) {
-      const VecF linear = load_some(row.x + row.width + j, n);
-      const VecF factor = clamp_linear(linear, limits.clamp) + limits.linear_offset;
-      sum += dy * (act.value * factor);
-      store_some(row.dx + j, weighted * factor * slope, n);
-      const VecF dlinear = weighted * act.value;
-      store_some(row.dx + row.width + j, select((linear > limits.clamp) | (linear < -limits.clamp), zero, dlinear), n);
-    } else {
-      sum += dy * act.value;
-      store_some(row.dx + j, weighted * slope, n);
+      const VecF linear = load_some(row.x + row.width + j, n), factor = limits.linear(linear);
+      store_some(row.dx + row.width + j, limits.through_linear(linear, weighted * value), n);
+      value = value * factor;
+      dgate = dgate * factor;
     }
+    sum += dy * value;
+    store_some(row.dx + j, dgate, n);
   });
   return sum_lanes(sum);
 }
 
-template <ActivationKind kind, bool gated, typename T>
+template <ActivationKind kind, bool gated, bool limited, typename T>
 void backward(const ActivationBackwardArgs& args) {
   const int64_t width = args.dy.size(1), rows = active_rows(args.row_count, args.dy.size(0));
   const int64_t x_width = gated ? 2 * width : width;
-  const Limits limits{clamp_of(args.clamp), args.linear_offset};
+  const Limits<limited> limits{args.clamp, args.linear_offset};
   const T* dy = args.dy.data<T>();
   const T* x = args.x.data<T>();
   T* dx = args.dx.data<T>();
@@ -133,8 +135,9 @@ void backward(const ActivationBackwardArgs& args) {
   float* dweight = args.drow_weight ? args.drow_weight.data<float>() : nullptr;
 #pragma omp parallel for schedule(static) if (rows * width >= (1 << 13))
   for (int64_t r = 0; r < rows; ++r) {
-    const float sum = backward_row<kind, gated, T>(
-        {dy + r * width, x + r * x_width, dx + r * x_width, width, weight != nullptr ? weight[r] : 1.0f}, limits);
+    const BackwardRow<T> row{dy + r * width, x + r * x_width, dx + r * x_width, width,
+                             weight != nullptr ? weight[r] : 1.0f};
+    const float sum = backward_row<kind, gated>(row, limits);
     if (dweight != nullptr) dweight[r] = sum;
   }
 }
@@ -175,13 +178,15 @@ void with_form(ActivationKind kind, DType dtype, Body body) {
 }  // namespace
 
 void activation_forward(const Stream&, const ActivationForwardArgs& args) {
-  with_form(args.kind, args.y.dtype(),
-            [&]<ActivationKind kind, bool gated, typename T>() { forward<kind, gated, T>(args); });
+  with_form(args.kind, args.y.dtype(), [&]<ActivationKind kind, bool gated, typename T>() {
+    args.clamp > 0 ? forward<kind, gated, true, T>(args) : forward<kind, gated, false, T>(args);
+  });
 }
 
 void activation_backward(const Stream&, const ActivationBackwardArgs& args) {
-  with_form(args.kind, args.dy.dtype(),
-            [&]<ActivationKind kind, bool gated, typename T>() { backward<kind, gated, T>(args); });
+  with_form(args.kind, args.dy.dtype(), [&]<ActivationKind kind, bool gated, typename T>() {
+    args.clamp > 0 ? backward<kind, gated, true, T>(args) : backward<kind, gated, false, T>(args);
+  });
 }
 
 }  // namespace conclave::kernels::cpu

@@ -42,26 +42,42 @@ inline VecF exp2_below_127(VecF x) {
   return p * std::bit_cast<VecF>(std::bit_cast<VecI>(shifted) << 23);
 }
 
-/// e^(x + rest) for |rest| < 0.03: what a float cannot hold of an exponent may be given apart.
-inline VecF exp_of_sum(VecF x, VecF rest) {
-  x = maximum(x, broadcast(-87.3365f));
-  x = minimum(x, broadcast(89.0f));
-  const VecF shifted = x * 1.44269504f + 0x1.8p23f;
-  const VecI whole = std::bit_cast<VecI>(shifted) - std::bit_cast<int32_t>(0x1.8p23f);
-  const VecF n = shifted - 0x1.8p23f;
-  const VecF r = (x - n * 0.693359375f) - n * -2.12194440e-4f + rest;
+namespace detail {
+struct ReducedExponent {
+  VecF rest, shifted;
+};
+// x = whole * ln 2 + rest, with the whole number, and the exponent's bias, in the low bits of `shifted`. The two parts
+// of ln 2 leave rest all its digits, with and without fused multiply-adds.
+inline ReducedExponent reduce_exponent(VecF x) {
+  x = maximum(x, broadcast(-88.03f));
+  x = minimum(x, broadcast(88.9f));
+  constexpr float kRound = 0x1.8p23f + 127.0f;
+  const VecF shifted = x * 1.44269504f + kRound, whole = shifted - kRound;
+  return {(x - whole * 0.693359375f) - whole * -2.12194440e-4f, shifted};
+}
+inline VecF exp_of_reduced(VecF rest, VecF shifted) {
   VecF p = broadcast(0.00138146083f);
-  p = p * r + 0.00836871134f;
-  p = p * r + 0.0416683875f;
-  p = p * r + 0.166665207f;
-  p = p * r + 0.499999935f;
-  p = p * (r * r) + r + 1.0f;
-  const VecF power = std::bit_cast<VecF>((whole + 126) << 23);
-  return p * power * 2.0f;
+  p = p * rest + 0.00836871134f;
+  p = p * rest + 0.0416683875f;
+  p = p * rest + 0.166665207f;
+  p = p * rest + 0.499999935f;
+  p = p * rest + 1.0f;
+  p = p * rest + 1.0f;
+  return p * std::bit_cast<VecF>(std::bit_cast<VecI>(shifted) << 23);
+}
+}  // namespace detail
+
+/// e^x; relative error < 2e-7. Exactly 0 for x <= -88 (and -infinity), infinity above 88.37; NaN stays.
+inline VecF exp(VecF x) {
+  const detail::ReducedExponent reduced = detail::reduce_exponent(x);
+  return detail::exp_of_reduced(reduced.rest, reduced.shifted);
 }
 
-/// e^x; relative error < 2e-7. Exactly 0 for x <= -87 (and -infinity), infinity above 88.73; NaN stays.
-inline VecF exp(VecF x) { return exp_of_sum(x, VecF{}); }
+/// e^(x + rest) for |rest| < 0.03: what a float cannot hold of an exponent may be given apart.
+inline VecF exp_of_sum(VecF x, VecF rest) {
+  const detail::ReducedExponent reduced = detail::reduce_exponent(x);
+  return detail::exp_of_reduced(reduced.rest + rest, reduced.shifted);
+}
 
 /// 1 / (1 + e^-x).
 inline VecF sigmoid(VecF x) { return 1.0f / (1.0f + exp(-x)); }
