@@ -167,6 +167,15 @@ TEST(CrossEntropy, GradientsAreOptionalOneByOne) {
   EXPECT_EQ(*head.args.logit_maximum.data<float>(), 7.0f);
 }
 
+TEST(CrossEntropy, OfEqualLogitsTheFirstIsTheGreedyChoice) {
+  SmallHead head;
+  write_values(head.args.weight, {1, 0, 1, 0, 0, 0});
+  write_values(head.args.labels, {1, 0});
+  head.args.greedy_correct = Tensor::empty(*head.device, {2}, DType::kU8, {MemoryCategory::kActivations, "test"});
+  head.run();
+  EXPECT_EQ(read_values(head.args.greedy_correct), (std::vector<double>{0, 1}));
+}
+
 TEST(CrossEntropy, RefusesAWeightedLabelOutsideTheVocabulary) {
   SmallHead head;
   write_values(head.args.labels, {2, 3});
