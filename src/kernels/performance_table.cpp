@@ -16,6 +16,7 @@ std::vector<OpFamily> performance_table() {
       {"norm", norm_performance_cases()},
       {"optimizer", optimizer_performance_cases()},
       {"permute", permute_performance_cases()},
+      {"router", router_performance_cases()},
   };
   // clang-format on
 }

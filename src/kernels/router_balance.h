@@ -39,7 +39,7 @@ enum class BalanceKind { kMicroBatch, kSequence, kGlobal };
 /// With n = Σ counts / K valid tokens of the micro-batch and scores summed over b where not kSequence:
 ///   kMicroBatch  coefficient * E / (K n²) * Σ_e sums[e] counts[e]
 ///   kSequence    the same for each b with n/B, averaged over b
-///   kGlobal      counts replaced by running [E] f32 / running_steps
+///   kGlobal      counts replaced by running [E] f32 / running_steps (in f32)
 /// n = 0: loss 0. slope += gradient_scale * d loss / d score.
 struct BalanceLossArgs {
   BalanceKind kind = BalanceKind::kMicroBatch;

@@ -17,7 +17,7 @@ struct ZLossArgs {
 void z_loss(const Stream& stream, const ZLossArgs& args);
 Cost z_loss_cost(const ZLossArgs& args);
 
-/// dlogits [T,E] of the logits' dtype += gradient_scale * d loss / d logits.
+/// dlogits [T,E] of the logits' dtype += gradient_scale * d loss / d logits. For bf16 logits each step is rounded too.
 struct ZLossBackwardArgs {
   double coefficient = 0;
   double gradient_scale = 1;

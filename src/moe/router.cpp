@@ -274,14 +274,20 @@ void Router::backward(const Context& context, const Tensor& dprobs, const Router
                       RouterInspection* look) const {
   const Tensor dlogits = route_backward(context, dprobs, saved);
   if (look != nullptr) look->dlogits = dlogits;
-  SavedTensor input = saved.input;
-  if (config_.jitter != 0)
-    input = SavedTensor([this, context, plain = saved.input] {
-      Tensor x = jittered(context, plain.get());
-      plain.forget();
-      return x;
-    });
-  gate_.backward(context, dlogits, input, dx);
+  if (config_.jitter == 0) {
+    gate_.backward(context, dlogits, saved.input, dx);
+    return;
+  }
+  const SavedTensor input([this, context, plain = saved.input] {
+    Tensor x = jittered(context, plain.get());
+    plain.forget();
+    return x;
+  });
+  const Tensor djittered = context.empty(dx.shape(), dx.dtype(), "router.jitter");
+  kernels::fill(context.stream, {.x = djittered, .value = 0});
+  gate_.backward(context, dlogits, input, djittered);
+  // Jitter is a product with the same noise, forward and backward.
+  kernels::scale(context.stream, {.x = jittered(context, djittered), .y = dx, .accumulate = kernels::Accumulate::kAdd});
 }
 
 void Router::end_step(const Stream& stream, ParameterStore& store) const {

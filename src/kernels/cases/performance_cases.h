@@ -17,5 +17,6 @@ std::vector<OpCase> heads_performance_cases();
 std::vector<OpCase> norm_performance_cases();
 std::vector<OpCase> optimizer_performance_cases();
 std::vector<OpCase> permute_performance_cases();
+std::vector<OpCase> router_performance_cases();
 
 }  // namespace conclave::kernels

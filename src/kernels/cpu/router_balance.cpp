@@ -117,7 +117,7 @@ LossTerms loss_terms(const BalanceLossArgs& args) {
     double whole = 0;
     for (int64_t b = 0; b < batch; ++b) whole += static_cast<double>(counts[b * experts + e]);
     if (args.kind == BalanceKind::kGlobal)
-      whole = static_cast<double>(args.running.data<float>()[e]) / static_cast<double>(args.running_steps);
+      whole = static_cast<double>(args.running.data<float>()[e] / static_cast<float>(args.running_steps));
     for (int64_t b = 0; b < batch; ++b) {
       const int64_t i = b * experts + e;
       const double count = args.kind == BalanceKind::kSequence ? static_cast<double>(counts[i]) : whole;

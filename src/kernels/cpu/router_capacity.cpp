@@ -98,7 +98,7 @@ void drop(const RouterDropArgs& args) {
   int32_t* kept = args.kept.data<int32_t>();
   Real* probs = args.probs.data<Real>();
   const SlotsByExpert slots(args.chosen, args.expert_count, args.workspace);
-#pragma omp parallel
+#pragma omp parallel if (args.chosen.element_count() >= 4096)
   {
     Column<Real> column;
 #pragma omp for schedule(static)

@@ -14,31 +14,19 @@ int64_t valid_rows(const Tensor& padding, int64_t tokens) {
   return std::count(padding.data<uint8_t>(), padding.data<uint8_t>() + tokens, uint8_t{0});
 }
 
-/// logsumexp of `logits`; row becomes e^(logits - lse).
+/// logsumexp of a row in the logits' precision, for bf16 with every step rounded; the row's logits are left in `row`.
 template <typename L>
-LogitsMath<L> log_sum_exp(const L* logits, int64_t count, std::vector<LogitsMath<L>>& row) {
-  using M = LogitsMath<L>;
+LogitsMath<L> log_sum_exp(const L* logits, int64_t count, std::vector<LogitsMath<L>>& row,
+                          std::vector<LogitsMath<L>>& scratch) {
   load_row(logits, count, row.data());
-  const M top = largest(row.data(), count);
-  const M sum = exp_row(row.data(), count, top);
-  for (M& value : row) value /= sum;
-  return top + std::log(sum);
-}
-
-/// logsumexp(logits)² with every step in the logits' precision.
-template <typename L>
-double squared_log_sum_exp(const L* logits, int64_t count, std::vector<LogitsMath<L>>& row) {
-  if constexpr (!std::is_same_v<L, BF16>) {
-    const LogitsMath<L> lse = log_sum_exp(logits, count, row);
-    return static_cast<double>(lse * lse);
-  } else {
-    const auto rounded = [](float value) { return round_to_logits<BF16>(value); };
-    load_row(logits, count, row.data());
-    const float top = largest(row.data(), count);
+  const LogitsMath<L> top = largest(row.data(), count);
+  if constexpr (std::is_same_v<L, BF16>) {
     float sum = 0;
-    for (const float value : row) sum += rounded(std::exp(rounded(value - top)));
-    const float lse = rounded(rounded(std::log(rounded(sum))) + top);
-    return static_cast<double>(rounded(lse * lse));
+    for (const float value : row) sum += round_to_logits<L>(std::exp(round_to_logits<L>(value - top)));
+    return round_to_logits<L>(round_to_logits<L>(std::log(round_to_logits<L>(sum))) + top);
+  } else {
+    scratch = row;
+    return top + std::log(exp_row(scratch.data(), count, top));
   }
 }
 
@@ -53,13 +41,15 @@ void forward(const ZLossArgs& args) {
   double* partial = args.workspace.data<double>();
 #pragma omp parallel if (tokens * experts >= kRouterParallelElements)
   {
-    std::vector<LogitsMath<L>> row(static_cast<size_t>(experts));
+    std::vector<LogitsMath<L>> row(static_cast<size_t>(experts)), scratch;
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < blocks; ++block) {
       partial[block] = 0;
       for (int64_t t = block * tokens / blocks; t < (block + 1) * tokens / blocks; ++t)
-        if (!is_padding(args.padding, t))
-          partial[block] += squared_log_sum_exp(args.logits.data<L>() + t * experts, experts, row);
+        if (!is_padding(args.padding, t)) {
+          const LogitsMath<L> lse = log_sum_exp(args.logits.data<L>() + t * experts, experts, row, scratch);
+          partial[block] += static_cast<double>(round_to_logits<L>(lse * lse));
+        }
     }
   }
   double sum = 0;
@@ -80,11 +70,17 @@ void backward(const ZLossBackwardArgs& args) {
   const M scale = static_cast<M>(2 * args.gradient_scale * args.coefficient / std::max(valid, 1.0));
 #pragma omp parallel if (tokens * experts >= kRouterParallelElements)
   {
-    std::vector<M> row(static_cast<size_t>(experts));
+    std::vector<M> row(static_cast<size_t>(experts)), scratch;
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < tokens; ++t) {
       if (is_padding(args.padding, t)) continue;
-      const M lse = log_sum_exp(args.logits.data<L>() + t * experts, experts, row);
+      const M lse = log_sum_exp(args.logits.data<L>() + t * experts, experts, row, scratch);
+      // The softmax is e^(x - lse): with a rounded lse its rows do not quite add up to 1.
+      if constexpr (std::is_same_v<L, BF16>) {
+        for (M& value : row) value = round_to_logits<L>(std::exp(round_to_logits<L>(value - lse)));
+      } else {
+        exp_row(row.data(), experts, lse);
+      }
       L* dlogits = args.dlogits.data<L>() + t * experts;
       for (int64_t e = 0; e < experts; ++e)
         store_gradient(dlogits + e, scale * lse * row[static_cast<size_t>(e)], Accumulate::kAdd);

@@ -68,7 +68,8 @@ BalanceLossResult<Real> balance_loss(const Balance<Real>& args, const BalanceLos
       Real count = 0;
       for (int64_t other = 0; other < args.tokens; ++other)
         if (!by_sequence || other % batch == t % batch) count += args.map[other * experts + e];
-      if (rule.kind == BalanceKind::kGlobal) count = running[e] / static_cast<Real>(rule.running_steps);
+      if (rule.kind == BalanceKind::kGlobal)
+        count = static_cast<float>(running[e]) / static_cast<float>(rule.running_steps);
       out.loss += factor * args.scores[t * experts + e] * count;
       out.dscores[static_cast<size_t>(t * experts + e)] = factor * count;
     }

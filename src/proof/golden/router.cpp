@@ -183,7 +183,9 @@ class RouterRun {
       const double loss = kernels::read_values(look.losses[i])[0];
       const double so_far = logged_[ours[i]], now = kernels::read_values(router_.statistics().loss(i))[0];
       results_[name] = {loss};
-      results_[name + "_attached"] = {worth * loss};
+      // The z-loss stays in the logits' precision, so the product with the number of tokens does too.
+      const bool rounds = ours[i] == kZLossName && look.logits.dtype() == DType::kBF16;
+      results_[name + "_attached"] = {rounds ? to_float(to_bf16(static_cast<float>(worth * loss))) : worth * loss};
       // What is logged adds up over the step and starts again with the next.
       results_[name + "_logged"] = {prefix_is_first(prefix) ? now : now - so_far};
       logged_[ours[i]] = now;
