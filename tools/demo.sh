@@ -33,7 +33,7 @@ prepare() {
 train() {
   local words=(train --config configs/demo.yaml --data-path $work/data_text_document --split $split --save $run --load $run)
   step "Training a Mixture of 8 experts a layer; this process ends in the middle, as a job at its time limit would"
-  show "${words[@]}" --exit-interval 300
+  show "${words[@]}" --exit-interval 250
   step "The same command goes on from the checkpoint, to the same bits as without the break"
   show "${words[@]}"
 }
