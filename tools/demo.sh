@@ -40,7 +40,7 @@ train() {
 
 generate() {
   step "Text from it"
-  show generate --load $run --prompt "And it came to pass, " --max-new-tokens 240 --temperature 0.7 --seed 7
+  show generate --load $run --prompt "And it came to pass, " --max-new-tokens 220 --temperature 0.6 --seed 7
 }
 
 # One row for each layer, one column for each expert: share of the tokens at the last logged step.

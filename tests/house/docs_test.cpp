@@ -138,6 +138,16 @@ TEST(Docs, EverythingTheyNameExists) {
   EXPECT_GT(code_pieces, 100u);
 }
 
+TEST(Docs, PagesThatTheSourcesNameExist) {
+  for (const auto& entry : fs::recursive_directory_iterator(kRoot / "src")) {
+    const std::string extension = entry.path().extension().string();
+    if (extension != ".h" && extension != ".cpp" && extension != ".cmake") continue;
+    for (const std::string& page : matches(read(entry.path()), "(docs/[a-z0-9_-]+\\.md)")) {
+      EXPECT_TRUE(fs::exists(kRoot / page)) << entry.path() << " names " << page;
+    }
+  }
+}
+
 TEST(Docs, TheCheckFindsWhatIsWrong) {
   const fs::path page = kRoot / "docs/install.md";
   EXPECT_NE(faults_of(page, "see `src/base/no_such.h`\n"), "");
