@@ -11,6 +11,7 @@ Context StepExecutor::context(const BatchInfo& batch, bool training) {
                  .save_policy = *settings_.save_policy,
                  .batch = batch,
                  .seed = settings_.seed,
+                 .iteration = iteration_,
                  .training = training,
                  .with_gradient = training,
                  .observer = settings_.observer};

@@ -46,6 +46,8 @@ class StepExecutor {
   Tensor evaluate(const DeviceBatch& batch);
 
   void set_observer(Observer* observer) { settings_.observer = observer; }
+  /// Number of the step in the run: keys what is drawn anew each iteration.
+  void set_iteration(int64_t iteration) { iteration_ = iteration; }
 
  private:
   struct InFlight {
@@ -54,6 +56,7 @@ class StepExecutor {
   };
   const GptChunk& chunk_;
   ExecutorSettings settings_;
+  int64_t iteration_ = 0;
   WeightGradientQueue weight_gradients_;
   std::map<int64_t, InFlight> in_flight_;
 

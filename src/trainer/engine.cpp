@@ -140,6 +140,7 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
     if (layer->is_moe()) layer->moe().router().begin_step(stream);
   }
   store_->zero_gradients(stream);
+  executor_->set_iteration(request.iteration);
   executor_->run(schedule_(count), callbacks(micro_batches, request, &progress), weights);
   StepResult result = progress.result;
   result.loss_sum = progress.loss_sum;

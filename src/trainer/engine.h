@@ -35,6 +35,7 @@ struct StepResult {
 
 /// What a step should do beside the update.
 struct StepRequest {
+  int64_t iteration = 0;  ///< number of the step in the run
   UpdateRates rates;
   double clip = 1.0;
   bool update = true;        ///< false: everything but the update (an iteration to skip)

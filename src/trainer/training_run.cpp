@@ -111,6 +111,7 @@ bool TrainingRun::skips(int64_t iteration) const {
 
 StepRequest TrainingRun::request() {
   StepRequest request;
+  request.iteration = state_.iteration + 1;
   request.rates = rates_->at(state_.scheduler_samples, state_.updates + 1);
   request.clip = options_.optimizer.clip_grad;
   request.check_finite = options_.training.check_for_nan_in_loss_and_grad && !device_->is_sim();
