@@ -96,6 +96,14 @@ const std::set<std::string> kOtherOptions = {
     "help",         "version", "config", "preset", "build", "all", "no-install-recommends",
     "gtest_filter", "target",  "key",    "no-key", "x"};
 
+// Whether a script that the code calls knows the option.
+bool script_knows(const std::string& code, const std::string& option) {
+  for (const std::string& path : matches(code, "([A-Za-z0-9_./-]+\\.py)")) {
+    if (fs::exists(kRoot / path) && read(kRoot / path).find("\"--" + option + "\"") != std::string::npos) return true;
+  }
+  return false;
+}
+
 std::string faults_of(const fs::path& page, const std::string& text) {
   std::string faults;
   const std::string name = fs::relative(page, kRoot).string();
@@ -109,6 +117,7 @@ std::string faults_of(const fs::path& page, const std::string& text) {
     }
     for (const std::string& option : matches(code, "(?:^|[ \\[(=])--([a-z][a-z0-9_-]+)")) {
       if (kOtherOptions.contains(option) || conclave::find_option(option).row != nullptr) continue;
+      if (script_knows(code, option)) continue;
       faults += fmt::format("{}: there is no option --{}\n", name, option);
     }
     for (const std::string& word : matches(code, "\\./run ([a-z-]+)")) {
