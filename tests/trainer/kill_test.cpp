@@ -108,6 +108,22 @@ int wait_for(pid_t child) {
   return status;
 }
 
+int64_t size_of(const std::string& path) { return file_exists(path) ? file_size(path) : 0; }
+
+// Lets the child go on until its run has told of `lines` more steps (or it ends), then a random moment longer: whatever
+// the machine's pace, each life makes some headway, and the instant of death is anywhere in a step or a save.
+void let_live(pid_t child, const std::string& metrics, int64_t lines, std::chrono::microseconds longer) {
+  constexpr int64_t kLineBytes = 300;
+  const int64_t enough = size_of(metrics) + lines * kLineBytes;
+  siginfo_t ended = {};
+  while (size_of(metrics) < enough) {
+    ::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOHANG | WNOWAIT);
+    if (ended.si_pid == child) return;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  std::this_thread::sleep_for(longer);
+}
+
 // Training losses of a run by iteration.
 std::map<int64_t, double> losses(const std::string& run) {
   std::map<int64_t, double> out;
@@ -125,9 +141,7 @@ TEST_P(Kill, AtAnyInstantLosesNothing) {
   fs::remove_all(root);
   fs::create_directories(root);
   const std::string calm = root + "/calm", shaken = root + "/shaken", log = root + "/log";
-  const auto began = std::chrono::steady_clock::now();
   ASSERT_EQ(wait_for(start(train_words(calm, false), log)), 0) << read_file(log);
-  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 
   std::mt19937 random(7);
   const int wanted = full_form() ? 50 : 6;
@@ -137,13 +151,13 @@ TEST_P(Kill, AtAnyInstantLosesNothing) {
   for (int life = 0; life < 20 * wanted; ++life) {
     const pid_t child = start(train_words(shaken, GetParam()), log);
     if (kills < wanted) {
-      const double patience =
-          whole * (0.3 + 0.7 * static_cast<double>(random() % 1000) / 1000.0) * (life % 3 == 0 ? 0.5 : 0.8);
-      std::this_thread::sleep_for(std::chrono::duration<double>(patience));
+      let_live(child, shaken + "/metrics.jsonl", 1 + static_cast<int64_t>(random() % 12),
+               std::chrono::microseconds(random() % 20000));
       ::kill(child, SIGKILL);
     }
     status = wait_for(child);
     if (WIFSIGNALED(status)) {
+      ASSERT_EQ(WTERMSIG(status), SIGKILL) << read_file(log);
       ++kills;
     } else {
       ASSERT_EQ(status, 0) << read_file(log);
