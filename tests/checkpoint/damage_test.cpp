@@ -122,6 +122,50 @@ TEST_F(Damage, MissingFiles) {
   }
 }
 
+// Changes that leave a text or a file readable.
+TEST_F(Damage, WhatStillReadsIsFoundByItsChecksum) {
+  const std::string index = directory_ + "/rank_00000.index.json", good = read_file(index);
+  ASSERT_NE(good.find("stretches"), std::string::npos);
+  overwrite(index, replace_all(good, "stretches", "stretchez"));
+  const auto index_faults = verify_checkpoint(directory_);
+  ASSERT_FALSE(index_faults.empty());
+  EXPECT_EQ(index_faults[0].file, index);
+  for (const std::string& text : {index_faults[0].text, load_fault(directory_, 20)})
+    EXPECT_NE(text.find("does not match its checksum in manifest.json"), std::string::npos) << text;
+  overwrite(index, good);
+  const std::string data = directory_ + "/rank_00001.safetensors", bytes = read_file(data);
+  overwrite(data, bytes + "x");
+  const auto faults = verify_checkpoint(directory_);
+  ASSERT_EQ(faults.size(), 1u);
+  EXPECT_EQ(faults[0].text, fmt::format("'{}' has {} bytes, {} were written", data, bytes.size() + 1, bytes.size()));
+}
+
+// Ranks that contradict each other, as parts of different runs would.
+TEST_F(Damage, PartsThatDoNotBelongTogether) {
+  const auto write = [&](int64_t iteration, const std::vector<StoredTensor>& tensors, bool twice) {
+    PartialDirectory partial(folder_.path(), iteration);
+    Manifest manifest;
+    manifest.iteration = iteration;
+    for (size_t rank = 0; rank < tensors.size(); ++rank) {
+      const cases::Held held = cases::hold(tensors[rank], ShardSpec::whole(tensors[rank].shape), iteration);
+      manifest.ranks.push_back(
+          write_rank_part(partial.path(), static_cast<int64_t>(rank), {held.as_tensor()}, 1 << 30).entry);
+    }
+    if (twice) manifest.ranks.push_back(manifest.ranks[0]);
+    return partial.commit(manifest, {});
+  };
+  const auto list = [](const std::string& directory) {
+    return error_text([&] { CheckpointReader(directory).tensors(); });
+  };
+  const StoredTensor plain{"w", DType::kF32, {4}};
+  const std::string shapes = write(30, {plain, {"w", DType::kF32, {5}}}, false);
+  EXPECT_NE(list(shapes).find("rank_00001.index.json' gives tensor 'w' another shape or dtype"), std::string::npos);
+  const std::string dtypes = write(31, {plain, {"w", DType::kI32, {4}}}, false);
+  EXPECT_NE(list(dtypes).find("another shape or dtype"), std::string::npos);
+  const std::string files = write(32, {plain}, true);
+  EXPECT_NE(list(files).find("rank_00000.safetensors' is claimed by two ranks"), std::string::npos);
+}
+
 // A part that lacks boxes or repeats another's: found by the numbers, though every checksum is right.
 TEST_F(Damage, HolesAndOverlaps) {
   const StoredTensor tensor{"w", DType::kF32, {6, 4}};
