@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/philox.h"
+#include "comm/process_groups.h"
 #include "nn/kv_cache.h"
 #include "nn/parameter_store.h"
 #include "nn/saved_tensor.h"
@@ -58,6 +59,7 @@ struct Context {
   LossWeights loss_weights;
   KvCache* cache = nullptr;      ///< generation only
   Observer* observer = nullptr;  ///< usually nobody looks
+  ProcessGroups* groups = &ProcessGroups::single();
 
   Device& device() const { return stream.device(); }
   DType compute_dtype() const { return store.compute_dtype(); }

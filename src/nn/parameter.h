@@ -20,12 +20,28 @@ struct Initializer {
   static Initializer uniform(double bound) { return {Kind::kUniform, bound}; }
 };
 
+/// Which grid a parameter lives on: whose ranks hold the same elements and share its update.
+enum class ParameterGrid {
+  kDense,  ///< gradients are summed over DP x CP
+  kExpert  ///< gradients are summed over EDP
+};
+
 /// What the optimizer and the learning-rate groups want to know.
 enum class ParameterRole { kMatrix, kExpertMatrices, kEmbedding, kOutput, kRouter, kNorm, kBias };
 
 struct ParameterSpec {
   std::string name;  ///< logical name, e.g. "decoder.layers.0.self_attention.linear_qkv.weight"
   ShardSpec shard;   ///< global shape and the boxes held here
+  /// Shape of the local tensor, whose row-major order is that of the boxes; empty: the global shape.
+  std::vector<int64_t> local_shape;
+  ParameterGrid grid = ParameterGrid::kDense;
+  /// Every TP rank sees its own part of the sequence, so its gradient is a part: summed over TP at the end of a step.
+  bool partial_over_tensor = false;
+  /// Held by the first and the last pipeline stage (a tied embedding): gradients are summed over the embedding group.
+  bool shared_by_stages = false;
+  /// Per box: 1 = another rank (of TP, ETP or PP) holds it too and is the one that counts it in norms and writes it to
+  /// checkpoints. Empty: all boxes are this rank's own. Data-parallel replicas do not show here.
+  std::vector<uint8_t> replica;
   Initializer init;
   ParameterRole role = ParameterRole::kMatrix;
   bool weight_decay = true;
@@ -36,6 +52,11 @@ struct ParameterSpec {
   /// the order of the sum.
   int gradient_uses = 1;
 };
+
+/// Shape of the tensors that acquire() and gradient() return.
+inline const std::vector<int64_t>& local_shape(const ParameterSpec& spec) {
+  return spec.local_shape.empty() ? spec.shard.global_shape : spec.local_shape;
+}
 
 /// A handle; made by ParameterStore::declare and valid as long as the store.
 struct Parameter {

@@ -1,0 +1,90 @@
+#include "comm/process_groups.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace conclave {
+
+const char* group_name(GroupKind kind) {
+  switch (kind) {
+    case GroupKind::kTensor:
+      return "tp";
+    case GroupKind::kContext:
+      return "cp";
+    case GroupKind::kData:
+      return "dp";
+    case GroupKind::kDataContext:
+      return "dp-cp";
+    case GroupKind::kPipeline:
+      return "pp";
+    case GroupKind::kTensorPipeline:
+      return "tp-pp";
+    case GroupKind::kTensorData:
+      return "tp-dp";
+    case GroupKind::kTensorContext:
+      return "tp-cp";
+    case GroupKind::kTensorDataContext:
+      return "tp-dp-cp";
+    case GroupKind::kEmbedding:
+      return "embedding";
+    case GroupKind::kPositionEmbedding:
+      return "position-embedding";
+    case GroupKind::kExpert:
+      return "ep";
+    case GroupKind::kExpertTensor:
+      return "etp";
+    case GroupKind::kExpertTensorExpert:
+      return "etp-ep";
+    case GroupKind::kExpertTensorExpertPipeline:
+      return "etp-ep-pp";
+    case GroupKind::kExpertData:
+      return "edp";
+    case GroupKind::kDataContextOfInstance:
+      return "dp-cp-of-instance";
+    case GroupKind::kExpertDataOfInstance:
+      return "edp-of-instance";
+    case GroupKind::kExpertDataAcrossInstances:
+      return "edp-across-instances";
+    case GroupKind::kInstance:
+      return "instance";
+  }
+  return "?";
+}
+
+ProcessGroups::ProcessGroups(RankLayout layout, int64_t rank, bool sequence_parallel, Factory factory)
+    : layout_(std::move(layout)),
+      rank_(rank),
+      part_(model_part(layout_, rank, sequence_parallel)),
+      factory_(std::move(factory)) {}
+
+ProcessGroups& ProcessGroups::single() {
+  thread_local ProcessGroups groups(RankLayout(LayoutSizes{}), 0, false, nullptr);
+  return groups;
+}
+
+Communicator& ProcessGroups::of(GroupKind kind) {
+  const char* name = group_name(kind);
+  const auto found = made_.find(name);
+  if (found != made_.end()) return *found->second;
+  const std::optional<GroupPlace> place = layout_.place(kind, rank_);
+  CONCLAVE_CHECK(place.has_value(), "[comm] rank {} is in no '{}' group", rank_, name);
+  return custom(name, layout_.group(kind, place->index));
+}
+
+Communicator& ProcessGroups::context_level(int64_t level) {
+  for (int64_t index = 0; index < layout_.context_level_groups(level); ++index) {
+    const std::vector<int64_t> ranks = layout_.context_level_group(level, index);
+    if (std::find(ranks.begin(), ranks.end(), rank_) != ranks.end()) return custom(fmt::format("cp-{}", level), ranks);
+  }
+  CONCLAVE_CHECK(false, "[comm] rank {} is in no context group of level {}", rank_, level);
+  return of(GroupKind::kContext);
+}
+
+Communicator& ProcessGroups::custom(const std::string& name, const std::vector<int64_t>& ranks) {
+  std::unique_ptr<Communicator>& made = made_[name];
+  if (!made) made = ranks.size() == 1 ? make_self_communicator(name) : factory_(name, ranks);
+  return *made;
+}
+
+}  // namespace conclave
