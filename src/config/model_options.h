@@ -21,16 +21,19 @@ struct ModelOptions {
   int64_t seq_length = 0;               ///< S, tokens of one sample; required
   int64_t max_position_embeddings = 0;  ///< 0: derived, seq_length
   std::string position_embedding_type =
-      "learned_absolute";                       ///< learned_absolute, rope, none (yarn, mrope, relative: later)
+      "learned_absolute";                       ///< learned_absolute, rope, yarn, none (mrope, relative: later)
   bool use_rotary_position_embeddings = false;  ///< resolve() turns it into position_embedding_type rope
   bool add_position_embedding = true;           ///< false (--no-position-embedding) is legal only with rope
   double rotary_base = 10000;
   double rotary_percent = 1.0;  ///< share of a head's elements that are rotated
   bool rotary_interleaved = false;
-  int64_t rotary_seq_len_interpolation_factor = 0;  ///< positions are divided by it; 0: off
-  bool use_rope_scaling = false;                    ///< Llama-3.1 frequency scaling
-  double rope_scaling_factor = 8.0;                 ///< its factor
-  std::string normalization = "LayerNorm";          ///< LayerNorm, RMSNorm
+  double rotary_seq_len_interpolation_factor = 0;  ///< positions are divided by it; 0: off
+  bool use_rope_scaling = false;                   ///< Llama-3.1 frequency scaling
+  double rope_scaling_factor = 8.0;                ///< its factor
+  double rope_scaling_low_freq_factor = 1.0;       ///< its bounds, as original length / wavelength
+  double rope_scaling_high_freq_factor = 4.0;
+  int64_t rope_scaling_original_length = 8192;
+  std::string normalization = "LayerNorm";  ///< LayerNorm, RMSNorm
   double norm_epsilon = 1e-5;
   bool apply_layernorm_1p = false;  ///< weights are stored minus one
   bool swiglu = false;              ///< gated SiLU
@@ -43,6 +46,8 @@ struct ModelOptions {
   std::optional<double> activation_func_clamp_value;  ///< experts: gate clamped above, linear half on both sides
   bool add_bias_linear = true;                        ///< false: --disable-bias-linear
   bool add_qkv_bias = false;                          ///< bias on the QKV projection alone
+  bool add_attention_bias = false;  ///< biases in the attention's projections; latent attention: down and out
+  bool add_mlp_bias = false;        ///< biases in dense MLPs
   bool untie_embeddings_and_output_weights = false;
   bool apply_residual_connection_post_layernorm = false;
   double attention_dropout = 0.1;
@@ -77,6 +82,13 @@ struct AttentionVariantOptions {
   double rotary_scaling_factor = 1.0;
   double mscale = 1.0;
   double mscale_all_dim = 0.0;
+  double yarn_beta_fast = 32;
+  double yarn_beta_slow = 1;
+  int64_t yarn_original_max_position_embeddings = 4096;
+  bool yarn_correction_range_round_to_int = true;
+  std::optional<double> rotary_attention_factor;  ///< multiplies cos and sin; else from mscale and mscale_all_dim
+  std::optional<double> latent_norm_epsilon;      ///< norms of the latents; else norm_epsilon
+  bool latent_rotary_by_halves = false;           ///< rotate halves of the rotated part, not neighbours
   std::optional<std::string> experimental_attention_variant;  ///< gdn, gated_delta_net, dsa
   std::optional<std::string> linear_attention_freq;
   int64_t linear_conv_kernel_dim = 4;

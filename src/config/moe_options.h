@@ -24,9 +24,11 @@ struct MoeOptions {
   int64_t moe_router_topk = 2;                        ///< K
   std::string moe_router_score_function = "softmax";  ///< softmax, sigmoid, sqrtsoftplus
   bool moe_router_pre_softmax = false;
-  double moe_router_topk_scaling_factor = 0;  ///< 0: off
-  int64_t moe_router_num_groups = 0;          ///< 0: no group limit
-  int64_t moe_router_group_topk = 0;          ///< groups that may be chosen; 0: no group limit
+  double moe_router_topk_scaling_factor = 0;        ///< 0: off
+  int64_t moe_router_num_groups = 0;                ///< 0: no group limit
+  int64_t moe_router_group_topk = 0;                ///< groups that may be chosen; 0: no group limit
+  std::string moe_router_group_score = "topk_sum";  ///< topk_sum: best K / group-topk; top2_sum; max
+  std::string moe_router_norm_topk_prob = "auto";   ///< auto: as the score function does; always, never
   bool moe_router_enable_expert_bias = false;
   double moe_router_bias_update_rate = 1e-3;
   std::optional<std::string> moe_router_dtype;  ///< fp32, fp64; else the activations' dtype with f32 accumulation

@@ -14,11 +14,11 @@ void check_rule(const char* op, const RouterRule& rule, int64_t experts) {
                  "[kernels/{}] groups must divide E and hold group_topk; got E {}, groups {}, group_topk {}", op,
                  experts, rule.groups, rule.group_topk);
   const int64_t width = experts / rule.groups;
-  CONCLAVE_CHECK(
-      rule.topk >= rule.group_topk && rule.topk / rule.group_topk <= width && rule.group_topk * width >= rule.topk,
-      "[kernels/{}] K must fit the chosen groups: group_topk <= K, K/group_topk <= E/groups, K <= "
-      "group_topk*E/groups; got K {}, group_topk {}, E/groups {}",
-      op, rule.topk, rule.group_topk, width);
+  const int64_t terms = rule.group_terms();
+  CONCLAVE_CHECK(1 <= terms && terms <= width && rule.group_topk * width >= rule.topk,
+                 "[kernels/{}] K must fit the chosen groups: a group has {} of the {} experts that score it, and K <= "
+                 "group_topk*E/groups; got K {}, group_topk {}, E/groups {}",
+                 op, width, terms, rule.topk, rule.group_topk, width);
 }
 
 void check_logits(const char* op, const Tensor& logits) {

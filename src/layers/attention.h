@@ -7,17 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "kernels/attention.h"
 #include "layers/linear.h"
-#include "layers/norm.h"
-#include "nn/kv_cache.h"
+#include "layers/self_attention.h"
 
 namespace conclave {
-
-struct RopeConfig {
-  std::vector<float> frequencies;  ///< [rotated/2]
-  bool interleaved = false;
-};
 
 struct AttentionConfig {
   std::string name;  ///< "decoder.layers.0.self_attention"
@@ -37,36 +30,21 @@ struct AttentionConfig {
   Initializer init, output_init;
 };
 
-/// What the backward of attention needs.
-struct AttentionSaved {
-  SavedTensor input;            ///< [S,B,H]
-  Tensor q, k, v;               ///< [B,n,S,D], [B,g,S,D], rotated
-  NormSaved q_norm, k_norm;     ///< hold the un-normalised heads
-  SavedTensor out;              ///< [S,B,n*D]; "core_attn"
-  std::shared_ptr<Tensor> lse;  ///< [B,n,S] f32, made together with `out`
-};
-
-class Attention {
+class Attention final : public SelfAttention {
  public:
   Attention(ParameterStore& store, Device& device, const AttentionConfig& config);
-
-  /// x [S,B,H] -> [S,B,H]. With a cache in the context, keys and values of earlier positions come from there and the
-  /// new ones go in.
-  Tensor forward(const Context& context, const SavedTensor& x_saved, const Tensor& x, AttentionSaved* saved) const;
-  /// dy [S,B,H] -> dx [S,B,H].
-  Tensor backward(const Context& context, const Tensor& dy, const AttentionSaved& saved) const;
+  Tensor forward(const Context& context, const SavedTensor& x_saved, const Tensor& x,
+                 AttentionSaved* saved) const override;
+  Tensor backward(const Context& context, const Tensor& dy, const AttentionSaved& saved) const override;
 
  private:
   AttentionConfig config_;
   Linear qkv_, projection_;
   std::unique_ptr<Norm> q_norm_, k_norm_;
-  Tensor frequencies_;
+  std::unique_ptr<Rotation> rotation_;
+  AttentionCore core_;
 
-  void rotate(const Context& context, const Tensor& x, bool inverse) const;
-  kernels::AttentionMask mask(const Context& context) const;
-  kernels::AttentionDropout dropout(const Context& context) const;
-  Tensor core(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v, Tensor* lse) const;
-  Tensor core_from_cache(const Context& context, const Tensor& q, const Tensor& k, const Tensor& v) const;
+  Tensor from_cache(const Context& context, const AttentionHeads& heads) const;
 };
 
 }  // namespace conclave

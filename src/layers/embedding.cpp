@@ -23,10 +23,10 @@ Parameter* declare_table(ParameterStore& store, const char* name, int64_t rows, 
 
 Embedding::Embedding(ParameterStore& store, const EmbeddingConfig& config) : config_(config) {
   table_ = declare_table(store, "embedding.word_embeddings.weight", config.vocab, config.hidden, config.init,
-                         config.tied ? 2 : 1);
+                         1 + (config.tied ? 1 : 0) + (config.predicts ? 1 : 0));
   if (config.max_positions > 0) {
     positions_ = declare_table(store, "embedding.position_embeddings.weight", config.max_positions, config.hidden,
-                               config.init, 1);
+                               config.init, config.predicts ? 2 : 1);
   }
 }
 
@@ -52,7 +52,7 @@ Tensor Embedding::forward(const Context& context, const Tensor& tokens) const {
   return y;
 }
 
-void Embedding::backward(const Context& context, const Tensor& dy, const Tensor& tokens) const {
+void Embedding::backward(const Context& context, const Tensor& dy, const Tensor& tokens, EmbeddingUse use) const {
   Tensor dtable_rows = dy;
   if (context.training && config_.dropout > 0) {
     dtable_rows = context.empty(dy.shape(), "embedding.dropout_backward");
@@ -63,11 +63,15 @@ void Embedding::backward(const Context& context, const Tensor& dy, const Tensor&
                                           .streams = context.random_streams(kDropoutName)});
   }
   context.weight_gradients.add(context.batch.index, [this, stream = context.stream, store = &context.store, dtable_rows,
-                                                     tokens, positions = context.batch.positions] {
-    kernels::embedding_backward(stream, {.ids = tokens, .dy = dtable_rows, .dtable = store->gradient(*table_)});
+                                                     tokens, use, positions = context.batch.positions] {
+    const bool predicts = use == EmbeddingUse::kPrediction;
+    const int token_use = predicts ? table_->spec.gradient_uses - 1 : 0;
+    kernels::embedding_backward(stream,
+                                {.ids = tokens, .dy = dtable_rows, .dtable = store->gradient(*table_, token_use)});
     store->gradient_complete(*table_);
     if (positions_ == nullptr) return;
-    kernels::embedding_backward(stream, {.ids = positions, .dy = dtable_rows, .dtable = store->gradient(*positions_)});
+    kernels::embedding_backward(
+        stream, {.ids = positions, .dy = dtable_rows, .dtable = store->gradient(*positions_, predicts ? 1 : 0)});
     store->gradient_complete(*positions_);
   });
 }

@@ -12,9 +12,13 @@ struct EmbeddingConfig {
   int64_t hidden = 0;         ///< H
   int64_t max_positions = 0;  ///< > 0: learned positions
   double dropout = 0;
-  bool tied = false;  ///< the output layer shares the token table
+  bool tied = false;      ///< the output layer shares the token table
+  bool predicts = false;  ///< prediction depths read it as well
   Initializer init;
 };
+
+/// Who reads the tables: each adds its gradient to a buffer of its own.
+enum class EmbeddingUse { kInput, kPrediction };
 
 class Embedding {
  public:
@@ -22,7 +26,8 @@ class Embedding {
   /// tokens [B,S] i32 -> [S,B,H].
   Tensor forward(const Context& context, const Tensor& tokens) const;
   /// Enqueues the tables' gradients.
-  void backward(const Context& context, const Tensor& dy, const Tensor& tokens) const;
+  void backward(const Context& context, const Tensor& dy, const Tensor& tokens,
+                EmbeddingUse use = EmbeddingUse::kInput) const;
   /// The token table: the output layer's weight as well where embeddings are tied.
   const Parameter& table() const { return *table_; }
 

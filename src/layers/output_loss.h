@@ -15,8 +15,9 @@ struct LossTargets {
 };
 
 struct LossResult {
-  Tensor token_loss;  ///< [T] f32, unmasked
-  Tensor dhidden;     ///< [S,B,H], if a gradient was asked for
+  Tensor token_loss;                      ///< [T] f32, unmasked
+  Tensor dhidden;                         ///< [S,B,H], if a gradient was asked for
+  std::vector<Tensor> prediction_losses;  ///< [T] f32 by prediction depth
 };
 
 class OutputLoss {

@@ -1,8 +1,17 @@
 #include "models/gpt.h"
 
+#include "kernels/elementwise.h"
 #include "models/layer_config.h"
 
 namespace conclave {
+namespace {
+
+// target += x, if there is an x.
+void add_to(const Context& context, const Tensor& x, const Tensor& target) {
+  if (x.defined()) kernels::scale(context.stream, {.x = x, .y = target, .accumulate = kernels::Accumulate::kAdd});
+}
+
+}  // namespace
 
 GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
                    const FullRecompute& recompute)
@@ -14,15 +23,24 @@ GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec,
                                .max_positions = spec.positions == PositionKind::kLearned ? spec.max_positions : 0,
                                .dropout = spec.hidden_dropout,
                                .tied = spec.tied_embeddings && range.output,
+                               .predicts = !spec.predictions.empty() && range.output,
                                .init = Initializer::normal(spec.embedding_init_std)});
   }
   for (int64_t i = range.begin; i < range.end; ++i) {
-    layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, i)));
+    layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, {i})));
+  }
+  for (const auto& layer : layers_) {
+    if (layer->is_moe()) moe_layers_.push_back(layer.get());
   }
   if (!range.output) return;
   final_norm_ = std::make_unique<Norm>(store, "decoder.final_layernorm", norm_config(spec.norm), spec.hidden);
   output_ = std::make_unique<OutputLoss>(store, spec.tied_embeddings ? &embedding_->table() : nullptr, spec.vocab,
                                          spec.hidden, matrix_initializer(spec, spec.hidden, spec.vocab, spec.init_std));
+  for (size_t depth = 0; depth < spec.predictions.size(); ++depth) {
+    predictions_.push_back(std::make_unique<PredictionDepth>(store, device, spec, static_cast<int64_t>(depth),
+                                                             recompute.method != FullRecompute::Method::kOff));
+    if (predictions_.back()->layer().is_moe()) moe_layers_.push_back(&predictions_.back()->layer());
+  }
 }
 
 LayerMessage GptChunk::forward_group(const Context& context, const LayerGroup& group, LayerMessage message,
@@ -53,12 +71,30 @@ LayerMessage GptChunk::forward(const Context& context, const Tensor& tokens, con
   if (!final_norm_) return message;
   LayerMessage out{final_norm_->forward(context, context.keep(message.hidden), message.hidden, &state->final_norm)};
   state->final_hidden = context.keep(out.hidden);
+  if (!context.with_gradient) return out;
+  state->predictions.resize(predictions_.size());
+  for (size_t depth = 0; depth < predictions_.size(); ++depth) {
+    const SavedTensor& before = depth == 0 ? state->final_hidden : state->predictions[depth - 1].out;
+    predictions_[depth]->forward(context, *embedding_, context.batch.shifted_tokens.at(depth), before,
+                                 &state->predictions[depth]);
+  }
   return out;
 }
 
-LossResult GptChunk::loss_and_gradient(const Context& context, const ChunkState& state,
-                                       const LossTargets& targets) const {
-  return output_->train(context, state.final_hidden.get(), targets);
+LossResult GptChunk::loss_and_gradient(const Context& context, ChunkState* state, const LossTargets& targets,
+                                       std::span<const LossTargets> further) const {
+  LossResult result = output_->train(context, state->final_hidden.get(), targets);
+  result.prediction_losses.resize(predictions_.size());
+  Tensor from_deeper;  // gradient that the next depth sends to its input
+  for (size_t depth = predictions_.size(); depth-- > 0;) {
+    PredictionState& prediction = state->predictions[depth];
+    LossResult one = output_->train(context, prediction.out.get(), further[depth]);
+    result.prediction_losses[depth] = one.token_loss;
+    add_to(context, from_deeper, one.dhidden);
+    from_deeper = predictions_[depth]->backward(context, *embedding_, one.dhidden, &prediction);
+  }
+  add_to(context, from_deeper, result.dhidden);
+  return result;
 }
 
 LossResult GptChunk::loss(const Context& context, const LayerMessage& hidden, const LossTargets& targets) const {

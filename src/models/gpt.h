@@ -4,11 +4,13 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "layers/embedding.h"
 #include "layers/output_loss.h"
 #include "memory/save_policy.h"
+#include "models/prediction.h"
 #include "models/transformer_layer.h"
 #include "spec/model_spec.h"
 
@@ -29,6 +31,7 @@ struct ChunkState {
   std::vector<SavedTensor> group_inputs;  ///< of groups that are recomputed
   NormSaved final_norm;
   SavedTensor final_hidden;  ///< [S,B,H], input of the output product
+  std::vector<PredictionState> predictions;
 };
 
 class GptChunk {
@@ -40,8 +43,10 @@ class GptChunk {
   /// message is the input of the output product.
   LayerMessage forward(const Context& context, const Tensor& tokens, const LayerMessage& in, ChunkState* state) const;
 
-  /// Last chunk: loss and its gradient at the message.
-  LossResult loss_and_gradient(const Context& context, const ChunkState& state, const LossTargets& targets) const;
+  /// Last chunk: loss and its gradient at the message. `further`: targets of the prediction depths, whose backward is
+  /// part of this.
+  LossResult loss_and_gradient(const Context& context, ChunkState* state, const LossTargets& targets,
+                               std::span<const LossTargets> further) const;
   LossResult loss(const Context& context, const LayerMessage& hidden, const LossTargets& targets) const;
   Tensor logits(const Context& context, const Tensor& hidden) const { return output_->logits(context, hidden); }
 
@@ -49,6 +54,9 @@ class GptChunk {
   LayerMessage backward(const Context& context, const LayerMessage& dout, ChunkState* state) const;
 
   const std::vector<std::unique_ptr<TransformerLayer>>& layers() const { return layers_; }
+  /// Those with experts, of the prediction depths too.
+  const std::vector<const TransformerLayer*>& moe_layers() const { return moe_layers_; }
+  int64_t prediction_depths() const { return static_cast<int64_t>(predictions_.size()); }
   const ModelSpec& spec() const { return spec_; }
 
  private:
@@ -59,6 +67,8 @@ class GptChunk {
   std::vector<std::unique_ptr<TransformerLayer>> layers_;
   std::unique_ptr<Norm> final_norm_;
   std::unique_ptr<OutputLoss> output_;
+  std::vector<std::unique_ptr<PredictionDepth>> predictions_;
+  std::vector<const TransformerLayer*> moe_layers_;
 
   LayerMessage forward_group(const Context& context, const LayerGroup& group, LayerMessage message,
                              ChunkState* state) const;

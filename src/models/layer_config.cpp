@@ -19,9 +19,14 @@ kernels::ActivationKind activation_from_word(const std::string& word) {
   return ActivationKind::kGelu;
 }
 
-AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& attention, int64_t index) {
+RopeConfig rope_config(const RopeSpec& rope) {
+  return {rope.frequencies(), rope.interleaved, static_cast<float>(rope.attention_factor)};
+}
+
+AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& attention, const std::string& layer,
+                                 int64_t index) {
   AttentionConfig config;
-  config.name = fmt::format("decoder.layers.{}.self_attention", index);
+  config.name = layer + ".self_attention";
   config.layer = index;
   config.hidden = spec.hidden;
   config.heads = attention.heads;
@@ -34,8 +39,38 @@ AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& att
   config.qk_norm_decay = spec.norm_weight_decay_qk;
   config.softmax_scale = attention.softmax_scale();
   config.dropout = attention.dropout;
-  if (attention.rope) config.rope = RopeConfig{attention.rope->frequencies(), attention.rope->interleaved};
+  if (attention.rope) config.rope = rope_config(*attention.rope);
   const int64_t width = attention.heads * attention.head_dim;
+  config.init = matrix_initializer(spec, spec.hidden, width, spec.init_std);
+  config.output_init = matrix_initializer(spec, width, spec.hidden, spec.output_init_std());
+  return config;
+}
+
+LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& attention, const std::string& layer,
+                                    int64_t index) {
+  const LatentSpec& latent = *attention.latent;
+  LatentAttentionConfig config;
+  config.name = layer + ".self_attention";
+  config.layer = index;
+  config.hidden = spec.hidden;
+  config.heads = attention.heads;
+  config.q_rank = latent.q_rank;
+  config.kv_rank = latent.kv_rank;
+  config.plain = latent.plain;
+  config.rotated = latent.rotated;
+  config.value = latent.value;
+  config.window = attention.window;
+  config.down_bias = latent.down_bias;
+  config.projection_bias = attention.projection_bias;
+  if (latent.norms) {
+    config.latent_norm = norm_config(spec.norm);
+    config.latent_norm->epsilon = latent.epsilon;
+  }
+  config.norm_decay = spec.norm_weight_decay_qk;
+  config.softmax_scale = attention.softmax_scale();
+  config.dropout = attention.dropout;
+  config.rope = rope_config(*attention.rope);
+  const int64_t width = attention.heads * latent.value;
   config.init = matrix_initializer(spec, spec.hidden, width, spec.init_std);
   config.output_init = matrix_initializer(spec, width, spec.hidden, spec.output_init_std());
   return config;
@@ -65,12 +100,18 @@ kernels::RouterRule router_rule(const RouterSpec& router) {
   rule.scaling_factor = router.scaling_factor;
   rule.groups = router.groups;
   rule.group_topk = router.group_topk;
+  rule.group_score = router.group_score == "max"        ? kernels::GroupScore::kMaximum
+                     : router.group_score == "top2_sum" ? kernels::GroupScore::kTopTwo
+                                                        : kernels::GroupScore::kTopSum;
+  rule.normalisation = router.norm_topk_prob == "always"  ? kernels::Normalisation::kAlways
+                       : router.norm_topk_prob == "never" ? kernels::Normalisation::kNever
+                                                          : kernels::Normalisation::kByCount;
   return rule;
 }
 
-RouterConfig router_config(const ModelSpec& spec, const RouterSpec& router, int64_t index) {
+RouterConfig router_config(const ModelSpec& spec, const RouterSpec& router, const std::string& layer) {
   RouterConfig config;
-  config.name = fmt::format("decoder.layers.{}.mlp.router", index);
+  config.name = layer + ".mlp.router";
   config.experts = router.experts;
   config.hidden = spec.hidden;
   config.rule = router_rule(router);
@@ -107,15 +148,24 @@ Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, d
                              : Initializer::normal(std);
 }
 
-TransformerLayerConfig make_layer_config(const ModelSpec& spec, int64_t index) {
-  const LayerSpec& layer = spec.layers.at(static_cast<size_t>(index));
+TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace& place) {
+  const LayerSpec& layer = place.prediction ? spec.predictions.at(static_cast<size_t>(place.index))
+                                            : spec.layers.at(static_cast<size_t>(place.index));
   TransformerLayerConfig config;
-  config.index = index;
+  config.name = place.prediction ? fmt::format("mtp.layers.{}.mtp_model_layer", place.index)
+                                 : fmt::format("decoder.layers.{}", place.index);
+  config.index = place.index + (place.prediction ? static_cast<int64_t>(spec.layers.size()) : 0);
   config.norm = norm_config(spec.norm);
   config.hidden = spec.hidden;
   config.hidden_dropout = spec.hidden_dropout;
-  config.attention = attention_config(spec, layer.attention, index);
-  const std::string name = fmt::format("decoder.layers.{}.mlp", index);
+  if (layer.attention.latent) {
+    config.latent_attention =
+        std::make_unique<LatentAttentionConfig>(latent_config(spec, layer.attention, config.name, config.index));
+  } else {
+    config.attention =
+        std::make_unique<AttentionConfig>(attention_config(spec, layer.attention, config.name, config.index));
+  }
+  const std::string name = config.name + ".mlp";
   if (layer.ffn == FfnKind::kDense) {
     config.mlp = std::make_unique<MlpConfig>(mlp_config(spec, layer.mlp, name));
     return config;
@@ -139,7 +189,7 @@ TransformerLayerConfig make_layer_config(const ModelSpec& spec, int64_t index) {
     config.moe->shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts"));
     config.moe->shared_gate = layer.moe.shared_gate;
   }
-  config.moe->router = router_config(spec, layer.moe.router, index);
+  config.moe->router = router_config(spec, layer.moe.router, config.name);
   return config;
 }
 

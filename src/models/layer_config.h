@@ -9,6 +9,11 @@ namespace conclave {
 NormConfig norm_config(const NormSpec& spec);
 /// Normal with `std`, or Xavier uniform where the spec asks for it.
 Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, double std);
-TransformerLayerConfig make_layer_config(const ModelSpec& spec, int64_t index);
+/// A decoder layer, or the layer of a prediction depth.
+struct LayerPlace {
+  int64_t index = 0;  ///< among its kind
+  bool prediction = false;
+};
+TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace& place);
 
 }  // namespace conclave

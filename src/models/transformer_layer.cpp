@@ -10,16 +10,20 @@ namespace {
 constexpr const char* kAfterAttention = ".self_attention.hidden_dropout";
 constexpr const char* kAfterFfn = ".mlp.hidden_dropout";
 
-std::string layer_name(int64_t index) { return fmt::format("decoder.layers.{}", index); }
+std::unique_ptr<SelfAttention> make_attention(ParameterStore& store, Device& device,
+                                              const TransformerLayerConfig& config) {
+  if (config.latent_attention) return std::make_unique<LatentAttention>(store, device, *config.latent_attention);
+  return std::make_unique<Attention>(store, device, *config.attention);
+}
 
 }  // namespace
 
 TransformerLayer::TransformerLayer(ParameterStore& store, Device& device, const TransformerLayerConfig& config)
     : index_(config.index),
       hidden_dropout_(config.hidden_dropout),
-      name_(layer_name(config.index)),
+      name_(config.name),
       input_norm_(store, name_ + ".input_layernorm", config.norm, config.hidden),
-      attention_(store, device, config.attention),
+      attention_(make_attention(store, device, config)),
       ffn_norm_(store, name_ + ".pre_mlp_layernorm", config.norm, config.hidden) {
   if (config.moe) {
     moe_ = std::make_unique<MoeLayer>(store, device, *config.moe);
@@ -57,7 +61,7 @@ void TransformerLayer::attention_and_route(const Context& context, const LayerMe
   state->attention_input = context.save("layernorm", normed, [this, again = context, input = state->input] {
     return input_norm_.again(again, input.get());
   });
-  const Tensor attended = attention_.forward(context, state->attention_input, normed, &state->attention);
+  const Tensor attended = attention_->forward(context, state->attention_input, normed, &state->attention);
   state->middle_value = add_dropped(context, attended, x, kAfterAttention);
   state->middle = context.keep(state->middle_value);
   state->ffn_value = ffn_norm_.forward(context, state->middle, state->middle_value, &state->ffn_norm);
@@ -140,7 +144,7 @@ LayerMessage TransformerLayer::attention_and_route_backward(const Context& conte
   if (moe_) moe_->route_backward(context, state->dprobs, state->dffn_input, &state->moe);
   const Tensor dmiddle = ffn_norm_.backward(context, state->dffn_input, state->ffn_norm, state->dffn_out);
   const Tensor dattention =
-      attention_.backward(context, dropped_gradient(context, dmiddle, kAfterAttention), state->attention);
+      attention_->backward(context, dropped_gradient(context, dmiddle, kAfterAttention), state->attention);
   LayerMessage din{input_norm_.backward(context, dattention, state->input_norm, dmiddle)};
   context.observe(name_ + ".grad", din.hidden);
   *state = LayerState();

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "layers/attention.h"
+#include "layers/latent_attention.h"
 #include "layers/mlp.h"
 #include "layers/norm.h"
 #include "moe/moe_layer.h"
@@ -14,11 +15,13 @@
 namespace conclave {
 
 struct TransformerLayerConfig {
-  int64_t index = 0;  ///< in the whole model
+  std::string name;   ///< "decoder.layers.0"
+  int64_t index = 0;  ///< in the whole model; prediction layers come after the decoder's
   NormConfig norm;
   int64_t hidden = 0;
   double hidden_dropout = 0;
-  AttentionConfig attention;
+  std::unique_ptr<AttentionConfig> attention;  ///< one of the two
+  std::unique_ptr<LatentAttentionConfig> latent_attention;
   std::unique_ptr<MlpConfig> mlp;  ///< one of the two
   std::unique_ptr<MoeLayerConfig> moe;
 };
@@ -76,7 +79,7 @@ class TransformerLayer {
   double hidden_dropout_;
   std::string name_;
   Norm input_norm_;
-  Attention attention_;
+  std::unique_ptr<SelfAttention> attention_;
   Norm ffn_norm_;
   std::unique_ptr<Mlp> mlp_;
   std::unique_ptr<MoeLayer> moe_;

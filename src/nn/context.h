@@ -24,7 +24,8 @@ struct BatchInfo {
   std::vector<uint64_t> ordinals;  ///< [B] number of each sample in the run: keys dropout, jitter and forced balance
   Tensor positions;                ///< [B,S] i32
   Tensor document_starts;          ///< [B,S] i32, only where documents are kept apart (see kernels/attention.h)
-  Tensor padding;                  ///< [T] u8, 1 = padding token, left out of the balancing losses; optional
+  std::vector<Tensor> shifted_tokens;  ///< [B,S] i32 by prediction depth: tokens moved left by depth + 1; training only
+  Tensor padding;                      ///< [T] u8, 1 = padding token, left out of the balancing losses; optional
 };
 
 /// Sees tensors as modules make them: to find the first bad value, or to take norms. `where` names layer, op and

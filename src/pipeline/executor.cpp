@@ -65,8 +65,8 @@ void StepExecutor::backward(int64_t micro_batch, const StepCallbacks& callbacks,
   InFlight& entry = in_flight_.at(micro_batch);
   Context now = context(entry.batch.info, true);
   now.loss_weights = loss_weights;
-  LossResult result = chunk_.loss_and_gradient(now, entry.state, entry.batch.targets);
-  callbacks.loss(entry.batch, result.token_loss);
+  LossResult result = chunk_.loss_and_gradient(now, &entry.state, entry.batch.targets, entry.batch.further_targets);
+  callbacks.loss(entry.batch, result);
   chunk_.backward(now, {std::move(result.dhidden)}, &entry.state);
   // Deferred weight gradients still read the micro-batch.
   if (weight_gradients_.mode() == WeightGradientQueue::Mode::kAtOnce) in_flight_.erase(micro_batch);

@@ -15,12 +15,13 @@ struct DeviceBatch {
   BatchInfo info;
   Tensor tokens;  ///< [B,S] i32
   LossTargets targets;
+  std::vector<LossTargets> further_targets;  ///< of prediction depths
 };
 
 /// What a step needs from outside. The once-per-step actions are callbacks that the trainer registers.
 struct StepCallbacks {
   std::function<DeviceBatch(int64_t micro_batch)> batch;
-  std::function<void(const DeviceBatch& batch, const Tensor& token_loss)> loss;
+  std::function<void(const DeviceBatch& batch, const LossResult& result)> loss;
   std::function<void()> finalize_gradients;
   std::function<void()> update_buffers;
   std::function<void()> clip;

@@ -83,10 +83,8 @@ double feed_forward(const Options& options) {
 double mlp_products(double hidden, double width, bool gated) { return hidden * width * (gated ? 3 : 2); }
 
 double layer_products(const LayerSpec& layer, double hidden) {
-  const AttentionSpec& attention = layer.attention;
-  const auto queries = static_cast<double>(attention.heads * attention.head_dim);
-  const auto keys = static_cast<double>(attention.groups * attention.head_dim);
-  const double projections = hidden * (queries + 2 * keys) + queries * hidden;
+  const auto projections = static_cast<double>(
+      count_attention(layer.attention, static_cast<int64_t>(hidden), NormFamily::kRmsNorm).matrices);
   if (layer.ffn == FfnKind::kDense) {
     return projections + mlp_products(hidden, static_cast<double>(layer.mlp.width), layer.mlp.gated);
   }
@@ -126,11 +124,16 @@ double exact_step_flops(const ModelSpec& spec, std::span<const int64_t> document
   const auto hidden = static_cast<double>(spec.hidden);
   double tokens = 0, products = hidden * static_cast<double>(spec.vocab), attention = 0;
   for (const int64_t length : document_lengths) tokens += static_cast<double>(length);
-  for (const LayerSpec& layer : spec.layers) {
-    products += layer_products(layer, hidden);
-    double pairs = 0;
-    for (const int64_t length : document_lengths) pairs += causal_pairs(length, layer.attention.window);
-    attention += 2 * pairs * static_cast<double>(layer.attention.heads * layer.attention.head_dim);
+  products *= static_cast<double>(spec.predictions.size() + 1);
+  products += static_cast<double>(spec.predictions.size()) * 2 * hidden * hidden;
+  for (const auto* layers : {&spec.layers, &spec.predictions}) {
+    for (const LayerSpec& layer : *layers) {
+      products += layer_products(layer, hidden);
+      double pairs = 0;
+      for (const int64_t length : document_lengths) pairs += causal_pairs(length, layer.attention.window);
+      const AttentionSpec& heads = layer.attention;
+      attention += pairs * static_cast<double>(heads.heads * (heads.head_dim + heads.value_dim()));
+    }
   }
   return 6 * (tokens * products + attention);
 }

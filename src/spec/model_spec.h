@@ -15,6 +15,7 @@ namespace conclave {
 enum class PositionKind { kNone, kLearned, kRope };
 enum class NormFamily { kRmsNorm, kLayerNorm };
 enum class FfnKind { kDense, kMoe };
+enum class RopeScaling { kNone, kLlama3, kYarn };
 
 struct NormSpec {
   NormFamily family = NormFamily::kRmsNorm;
@@ -23,18 +24,42 @@ struct NormSpec {
 };
 
 /// Rotary frequencies of `rotated` elements of a head: inv_freq[i] = base^(-2i/rotated) / interpolation, then scaling.
+/// kLlama3 (Llama 3.1): low frequencies divided by the factor, high ones kept, a ramp between. kYarn (Peng et al.
+/// 2023): the same by rotations over the original length, and cosines and sines are multiplied.
 struct RopeSpec {
   double base = 10000;
   int64_t rotated = 0;  ///< elements per head, even
   bool interleaved = false;
   double interpolation = 1;
-  bool llama3_scaling = false;
-  double llama3_factor = 8;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1;
+  int64_t original_length = 8192;
+  double low_frequency = 1, high_frequency = 4;  ///< kLlama3: bounds, as original length / wavelength
+  double beta_fast = 32, beta_slow = 1;          ///< kYarn: bounds, as rotations over the original length
+  bool whole_bounds = true;                      ///< kYarn: bounds are rounded outwards
+  double attention_factor = 1;                   ///< multiplies cosines and sines
   /// [rotated/2].
   std::vector<float> frequencies() const;
 };
 
-/// Multi-head attention with n query heads over g key/value heads of D elements.
+/// 0.1 * scale * ln(factor) + 1 for factors above 1, else 1: YaRN's temperature.
+double yarn_mscale(double factor, double scale);
+
+/// Latent attention (DeepSeek-V2): keys and values come from a latent of kv_rank elements; `rotated` elements of each
+/// query head and of one key that all heads share carry the rotation.
+struct LatentSpec {
+  int64_t q_rank = 0;  ///< 0: queries come straight from the input
+  int64_t kv_rank = 0;
+  int64_t plain = 0;  ///< elements of a query or key head without rotation
+  int64_t rotated = 0;
+  int64_t value = 0;   ///< elements of a value head
+  bool norms = false;  ///< of the latents there are
+  double epsilon = 1e-5;
+  bool down_bias = false;
+  double mscale = 1;  ///< its square multiplies the softmax scale
+};
+
+/// Multi-head attention with n query heads over g key/value heads of D elements; or latent attention.
 struct AttentionSpec {
   int64_t heads = 0;     ///< n
   int64_t groups = 0;    ///< g
@@ -45,7 +70,10 @@ struct AttentionSpec {
   bool qk_norm = false;
   double dropout = 0;
   std::optional<RopeSpec> rope;
+  std::optional<LatentSpec> latent;  ///< then head_dim is plain + rotated and groups are heads
   double softmax_scale() const;
+  /// Elements of a value head.
+  int64_t value_dim() const { return latent ? latent->value : head_dim; }
 };
 
 /// A feed-forward network [H -> F -> H].
@@ -72,6 +100,8 @@ struct RouterSpec {
   double scaling_factor = 0;
   int64_t groups = 0;
   int64_t group_topk = 0;
+  std::string group_score = "topk_sum";  ///< topk_sum, top2_sum, max
+  std::string norm_topk_prob = "auto";   ///< auto, always, never
   bool expert_bias = false;
   double bias_update_rate = 1e-3;
   bool linear_bias = false;
@@ -110,6 +140,8 @@ struct ModelSpec {
   PositionKind positions = PositionKind::kRope;
   NormSpec norm;
   std::vector<LayerSpec> layers;
+  std::vector<LayerSpec> predictions;  ///< multi-token prediction: one layer per depth
+  double prediction_loss_factor = 0.1;
   bool tied_embeddings = false;
   double hidden_dropout = 0;
   double init_std = 0.02;
@@ -124,6 +156,13 @@ struct ModelSpec {
 
 /// From resolved options; `vocab` comes from the tokenizer where options give none.
 ModelSpec make_model_spec(const Options& options, int64_t vocab);
+
+/// [out, in] matrices of one attention layer and its vectors (biases, norms), for counts.
+struct AttentionCount {
+  int64_t matrices = 0;
+  int64_t vectors = 0;
+};
+AttentionCount count_attention(const AttentionSpec& attention, int64_t hidden, NormFamily norm);
 
 /// Elements of every parameter, and of those a token meets (K of E experts).
 struct ParameterCount {

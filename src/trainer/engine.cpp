@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/masked_sum.h"
+#include "trainer/prediction_targets.h"
 
 namespace conclave {
 
@@ -61,7 +62,8 @@ std::vector<int32_t> document_starts(const MicroBatch& batch) {
 
 // What the callbacks of one step share.
 struct Engine::Progress {
-  Tensor loss_sums;  // [2] f64: masked loss, valid tokens
+  Tensor loss_sums;                     // [2] f64: masked loss, valid tokens
+  std::vector<Tensor> prediction_sums;  // [2] f64 by depth: sum over micro-batches of loss per valid token
   ClipResult clip;
   double valid_tokens = 0;  // known on the host beforehand
   double loss_sum = 0;
@@ -107,22 +109,48 @@ DeviceBatch Engine::upload(const MicroBatch& batch, double weight) {
   out.info.positions = from_host<int32_t>(device_, {count, sequence}, batch.position_ids, tag);
   if (!batch.cu_seqlens.empty())
     out.info.document_starts = from_host<int32_t>(device_, {count, sequence}, document_starts(batch), tag);
+  upload_targets(batch, batch.labels, batch.loss_mask, weight, &out.targets);
+  return out;
+}
+
+void Engine::upload_targets(const MicroBatch& batch, const std::vector<int32_t>& labels, const std::vector<float>& mask,
+                            double weight, LossTargets* targets) {
+  const MemoryTag tag{MemoryCategory::kActivations, "batch"};
+  const int64_t sequence = batch.seq_length, count = batch.batch;
   // Rows of the output product are token-major: t = s*B + b.
   const auto total = static_cast<size_t>(count * sequence);
-  std::vector<int32_t> labels(total);
-  std::vector<float> mask(total), weights(total);
+  std::vector<int32_t> label_rows(total);
+  std::vector<float> mask_rows(total), weights(total);
   for (int64_t b = 0; b < count; ++b) {
     for (int64_t s = 0; s < sequence; ++s) {
       const auto from = static_cast<size_t>(b * sequence + s), to = static_cast<size_t>(s * count + b);
-      labels[to] = batch.labels[from];
-      mask[to] = batch.loss_mask[from];
-      weights[to] = static_cast<float>(static_cast<double>(batch.loss_mask[from]) * weight);
+      label_rows[to] = labels[from];
+      mask_rows[to] = mask[from];
+      weights[to] = static_cast<float>(static_cast<double>(mask[from]) * weight);
     }
   }
-  out.targets.labels = from_host<int32_t>(device_, {count * sequence}, labels, tag);
-  out.targets.mask = from_host<float>(device_, {count * sequence}, mask, tag);
-  out.targets.row_weight = from_host<float>(device_, {count * sequence}, weights, tag);
-  return out;
+  targets->labels = from_host<int32_t>(device_, {count * sequence}, label_rows, tag);
+  targets->mask = from_host<float>(device_, {count * sequence}, mask_rows, tag);
+  targets->row_weight = from_host<float>(device_, {count * sequence}, weights, tag);
+}
+
+void Engine::upload_predictions(const MicroBatch& batch, int64_t micro_batches, DeviceBatch* out) {
+  const int64_t depths = chunk_->prediction_depths();
+  const double factor = spec_.prediction_loss_factor / static_cast<double>(std::max<int64_t>(depths, 1));
+  for (ShiftedFields& fields : shifted_fields(batch, depths)) {
+    out->info.shifted_tokens.push_back(from_host<int32_t>(device_, {batch.batch, batch.seq_length}, fields.tokens,
+                                                          {MemoryCategory::kActivations, "batch"}));
+    const double valid = std::max(fields.valid, 1.0);
+    const double weight = options_.model.calculate_per_token_loss
+                              ? factor * valid_tokens(batch) / valid
+                              : factor / (valid * static_cast<double>(micro_batches));
+    // Under this mask the sum of losses is their mean, which is what the log averages over micro-batches.
+    std::vector<float> mean_mask = fields.mask;
+    for (float& value : mean_mask) value = static_cast<float>(value / valid);
+    LossTargets targets;
+    upload_targets(batch, fields.labels, mean_mask, weight * valid, &targets);
+    out->further_targets.push_back(std::move(targets));
+  }
 }
 
 StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const StepRequest& request) {
@@ -136,9 +164,12 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   const MicroBatch& first = micro_batches.front();
   weights.auxiliary = options_.model.calculate_per_token_loss ? static_cast<double>(first.batch * first.seq_length)
                                                               : 1.0 / static_cast<double>(count);
-  for (const auto& layer : chunk_->layers()) {
-    if (layer->is_moe()) layer->moe().router().begin_step(stream);
+  for (int64_t depth = 0; depth < chunk_->prediction_depths(); ++depth) {
+    progress.prediction_sums.push_back(
+        Tensor::empty(device_, {2}, DType::kF64, {MemoryCategory::kWorkspace, "loss sums"}));
+    kernels::fill(stream, {.x = progress.prediction_sums.back(), .value = 0});
   }
+  for (const TransformerLayer* layer : chunk_->moe_layers()) layer->moe().router().begin_step(stream);
   store_->zero_gradients(stream);
   executor_->set_iteration(request.iteration);
   executor_->run(schedule_(count), callbacks(micro_batches, request, &progress), weights);
@@ -146,6 +177,8 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   result.loss_sum = progress.loss_sum;
   result.tokens = progress.valid_tokens;
   result.gradient_norm = progress.gradient_norm;
+  for (const Tensor& sums : progress.prediction_sums)
+    result.prediction_losses.push_back(to_host<double>(stream, sums)[0] / static_cast<double>(count));
   return result;
 }
 
@@ -156,11 +189,18 @@ StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const
   StepCallbacks out;
   out.batch = [this, micro_batches, count](int64_t index) {
     const MicroBatch& batch = micro_batches[static_cast<size_t>(index)];
-    return upload(batch, row_weight(batch, count));
+    DeviceBatch out_batch = upload(batch, row_weight(batch, count));
+    upload_predictions(batch, count, &out_batch);
+    return out_batch;
   };
-  out.loss = [this, stream, progress](const DeviceBatch& batch, const Tensor& losses) {
-    kernels::masked_sum(stream, {.values = losses, .mask = batch.targets.mask, .out = progress->loss_sums});
-    if (on_token_losses_) on_token_losses_(batch.info.index, losses);
+  out.loss = [this, stream, progress](const DeviceBatch& batch, const LossResult& loss) {
+    kernels::masked_sum(stream, {.values = loss.token_loss, .mask = batch.targets.mask, .out = progress->loss_sums});
+    for (size_t depth = 0; depth < loss.prediction_losses.size(); ++depth) {
+      kernels::masked_sum(stream, {.values = loss.prediction_losses[depth],
+                                   .mask = batch.further_targets[depth].mask,
+                                   .out = progress->prediction_sums[depth]});
+    }
+    if (on_token_losses_) on_token_losses_(batch.info.index, loss.token_loss);
   };
   out.finalize_gradients = [this, &request, progress] { finalize(request, *progress); };
   out.clip = [this, stream, &request, progress] {
@@ -173,9 +213,7 @@ StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const
     }
   };
   out.update_buffers = [this, stream] {
-    for (const auto& layer : chunk_->layers()) {
-      if (layer->is_moe()) layer->moe().router().end_step(stream, *store_);
-    }
+    for (const TransformerLayer* layer : chunk_->moe_layers()) layer->moe().router().end_step(stream, *store_);
   };
   out.update_weights = [this, &request, progress] { update(request, progress); };
   return out;
@@ -202,8 +240,7 @@ void Engine::update(const StepRequest& request, Progress* progress) {
 RoutingSummary Engine::take_routing() {
   const Stream stream = device_.default_stream();
   RoutingSummary summary;
-  for (const auto& layer : chunk_->layers()) {
-    if (!layer->is_moe()) continue;
+  for (const TransformerLayer* layer : chunk_->moe_layers()) {
     const Router& router = layer->moe().router();
     summary.layers.push_back({layer->index(), router.statistics().read(stream)});
     router.reset_statistics(stream);

@@ -27,6 +27,7 @@ struct StepResult {
   double loss_sum = 0;  ///< sum of masked token losses over the step
   double tokens = 0;    ///< valid tokens
   double lm_loss() const { return loss_sum / (tokens > 0 ? tokens : 1); }
+  std::vector<double> prediction_losses;  ///< by depth: mean over micro-batches of its loss per valid token, no factor
   double gradient_norm = 0;
   std::optional<int64_t> zero_gradients;
   std::optional<double> weight_norm;
@@ -113,6 +114,9 @@ class Engine {
   struct Progress;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
   double row_weight(const MicroBatch& batch, int64_t micro_batches) const;
+  void upload_targets(const MicroBatch& batch, const std::vector<int32_t>& labels, const std::vector<float>& mask,
+                      double weight, LossTargets* targets);
+  void upload_predictions(const MicroBatch& batch, int64_t micro_batches, DeviceBatch* out);
   void finalize(const StepRequest& request, const Progress& progress);
   void update(const StepRequest& request, Progress* progress);
 };

@@ -20,6 +20,7 @@ namespace {
 /// Sums over the steps of a log interval that were not skipped.
 struct Interval {
   double loss = 0;
+  std::vector<double> prediction_losses;
   int64_t trained = 0, skipped = 0, steps = 0;
   double seconds = 0;
   double tokens = 0, customary_flops = 0, exact_flops = 0;
@@ -122,6 +123,9 @@ void RunLog::Implementation::add(const StepLog& entry) {
   }
   ++interval_.trained;
   interval_.loss += entry.result.lm_loss();
+  interval_.prediction_losses.resize(entry.result.prediction_losses.size());
+  for (size_t i = 0; i < interval_.prediction_losses.size(); ++i)
+    interval_.prediction_losses[i] += entry.result.prediction_losses[i];
   interval_.tokens += static_cast<double>(sequences * spec_.sequence_length);
   interval_.customary_flops += customary_step_flops(options_, padded_vocab_, {.sequences = sequences});
   const std::vector<int64_t> lengths(static_cast<size_t>(sequences), spec_.sequence_length);
@@ -163,6 +167,10 @@ TrainRecord RunLog::Implementation::record_of(const StepLog& entry) const {
   if (interval_.trained > 0) {
     record.losses.emplace_back("lm_loss", interval_.loss / static_cast<double>(interval_.trained));
     for (const auto& [name, value] : last_routing_.means()) record.losses.emplace_back(name, value);
+    for (size_t i = 0; i < interval_.prediction_losses.size(); ++i) {
+      record.losses.emplace_back(fmt::format("mtp_{} loss", i + 1),
+                                 interval_.prediction_losses[i] / static_cast<double>(interval_.trained));
+    }
     record.grad_norm = entry.result.gradient_norm;
   }
   record.learning_rate = entry.learning_rate;
@@ -196,7 +204,8 @@ IterationLine RunLog::Implementation::line_of(const StepLog& entry, const TrainR
 
 void RunLog::Implementation::tell(const StepLog& entry, Engine& engine) {
   last_routing_ = engine.take_routing();
-  if (ceiling_ == 0 && !device_.is_sim()) ceiling_ = kernels::product_ceiling(device_, engine.store().compute_dtype(), 0.02);
+  if (ceiling_ == 0 && !device_.is_sim())
+    ceiling_ = kernels::product_ceiling(device_, engine.store().compute_dtype(), 0.02);
   const TrainRecord record = record_of(entry);
   display_.print_line(iteration_line_text(line_of(entry, record)));
   show_balance();

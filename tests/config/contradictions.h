@@ -343,23 +343,21 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--recompute-granularity selective --recompute-modules gdn_norm_out core_attn",
      "--recompute-modules gdn_norm_out is not available yet: recomputation of this module; choose from: core_attn, "
      "moe_act, "
-     "layernorm, mlp, moe, shared_experts"},
+     "layernorm, mla_up_proj, mlp, moe, shared_experts"},
     {"--wandb-project x", "--wandb-project is not available yet: further logs; got --wandb-project x; leave it out"},
     {"--profile", "--profile is not available yet: profiling; got --profile; leave it out"},
     {"--moe-router-load-balancing-type quantile_balancing",
      "--moe-router-load-balancing-type quantile_balancing is not available yet: quantile balancing; choose from: "
      "aux_loss, seq_aux_loss, global_aux_loss, sinkhorn, none"},
     {"--no-fp8-wgrad", "--fp8-wgrad is not available yet: FP8 training; got --no-fp8-wgrad; leave it out"},
-    {"--position-embedding-type yarn",
-     "--position-embedding-type yarn is not available yet: this kind of positions; choose from: learned_absolute, "
-     "rope, none"},
+    {"--position-embedding-type mrope",
+     "--position-embedding-type mrope is not available yet: this kind of positions; choose from: learned_absolute, "
+     "rope, yarn, none"},
     {"--device cuda", "--device cuda is not available yet: the CUDA back end; choose from: cpu, sim"},
     {"--tokenizer-type TikTokenizer --tokenizer-model x",
      "--tokenizer-type TikTokenizer is not available yet: this tokenizer; choose from: HuggingFaceTokenizer, "
      "SentencePieceTokenizer, GPTSentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer, "
      "GPT2BPETokenizer"},
-    {"--mtp-num-layers 1 --position-embedding-type rope",
-     "--mtp-num-layers is not available yet: multi-token prediction; got --mtp-num-layers 1; leave it out"},
     {"--exit-signal 10", "--exit-signal is not available yet: other signals; got --exit-signal 10; leave it at 15"},
     {"--bf16 --grad-reduce-in-bf16",
      "--grad-reduce-in-bf16 is not available yet: bf16 gradients; got --grad-reduce-in-bf16; leave it out"},

@@ -40,6 +40,11 @@ std::vector<TopkShape> shapes() {
   using enum ScoreFunction;
   RouterRule best_of_group = with_groups(rule_of(kSigmoid, 6), 8, 3, 2.5);
   best_of_group.group_score = GroupScore::kMaximum;
+  RouterRule best_two = with_groups(rule_of(kSigmoid, 3), 6, 2, 2.5);
+  best_two.group_score = GroupScore::kTopTwo;
+  best_two.normalisation = Normalisation::kNever;
+  RouterRule one_of_one = rule_of(kSigmoid, 1);
+  one_of_one.normalisation = Normalisation::kAlways;
   return {
       {"softmax_k2_e8", 33, 8, rule_of(kSoftmax, 2)},
       {"softmax_k8_e64", 300, 64, rule_of(kSoftmax, 8)},
@@ -58,6 +63,8 @@ std::vector<TopkShape> shapes() {
       {"groups_sigmoid_bias", 25, 64, with_groups(rule_of(kSigmoid, 8), 8, 4, 2.5), DType::kF32, true},
       {"groups_sqrtsoftplus_rounds_down", 25, 12, with_groups(rule_of(kSqrtSoftplus, 3), 6, 2)},
       {"groups_by_best", 25, 64, best_of_group},
+      {"groups_by_best_two_unnormalised", 25, 24, best_two, DType::kF32, true},
+      {"sigmoid_k1_normalised", 17, 16, one_of_one},
       {"forced", 30, 9, rule_of(kSoftmax, 2), DType::kF32, false, true},
       {"forced_sigmoid", 30, 9, rule_of(kSigmoid, 2), DType::kF32, false, true},
       {"dropped", 30, 9, rule_of(kSoftmax, 3), DType::kF32, false, false, true},

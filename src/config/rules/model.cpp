@@ -39,8 +39,8 @@ void check_heads(Rules& rules) {
   const ModelOptions& derived = rules.resolved.model;
   const double rotated = static_cast<double>(derived.kv_channels) * model.rotary_percent;
   const auto whole = static_cast<int64_t>(rotated);
-  rules.refuse(derived.position_embedding_type == "rope" && derived.kv_channels > 0 &&
-                   !attention.multi_latent_attention && (whole % 2 != 0 || whole == 0),
+  rules.refuse((derived.position_embedding_type == "rope" || derived.position_embedding_type == "yarn") &&
+                   derived.kv_channels > 0 && !attention.multi_latent_attention && (whole % 2 != 0 || whole == 0),
                "rotary positions turn pairs: head size times --rotary-percent must be even and above 0; got {} * {}; "
                "change --kv-channels or --rotary-percent",
                derived.kv_channels, model.rotary_percent);
@@ -133,9 +133,15 @@ void check_attention_rules(Rules& rules) {
                "--multi-latent-attention has its own rotation; got --rotary-interleaved; drop it");
   rules.refuse(latent && model.attention_output_gate,
                "--attention-output-gate does not go with --multi-latent-attention; both are given; drop one");
-  rules.refuse(latent && model.qk_layernorm && attention.q_lora_rank == 0,
-               "--qk-layernorm with --multi-latent-attention needs --q-lora-rank; it is not given; add it or drop "
-               "--qk-layernorm");
+  rules.refuse(latent && model.position_embedding_type == "yarn",
+               "--multi-latent-attention takes YaRN by --rope-type; got --position-embedding-type yarn; write rope");
+  rules.refuse(latent && attention.qk_pos_emb_head_dim % 2 != 0,
+               "--qk-pos-emb-head-dim must be even: rotation turns pairs; got {}; change it",
+               attention.qk_pos_emb_head_dim);
+  rules.refuse(
+      model.rope_scaling_high_freq_factor <= model.rope_scaling_low_freq_factor,
+      "--rope-scaling-high-freq-factor must be above --rope-scaling-low-freq-factor; got {} and {}; change one",
+      model.rope_scaling_high_freq_factor, model.rope_scaling_low_freq_factor);
   const auto variant = attention.experimental_attention_variant.value_or("");
   rules.refuse(variant == "dsa" && !latent,
                "--experimental-attention-variant dsa needs --multi-latent-attention; it is not given; add it");
@@ -150,8 +156,9 @@ void check_attention_rules(Rules& rules) {
       attention.linear_num_value_heads, attention.linear_num_key_heads);
   const std::string& type = rules.resolved.model.position_embedding_type;
   rules.refuse(
-      attention.mtp_num_layers > 0 && type != "rope" && type != "none" && type != "learned_absolute",
-      "--mtp-num-layers works with rope, none or learned_absolute; got --position-embedding-type {}; change it", type);
+      attention.mtp_num_layers > 0 && type != "rope" && type != "yarn" && type != "none" && type != "learned_absolute",
+      "--mtp-num-layers works with rope, yarn, none or learned_absolute; got --position-embedding-type {}; change it",
+      type);
 }
 
 }  // namespace conclave

@@ -35,6 +35,10 @@ void check_choice(Rules& rules) {
   rules.refuse(top == 1 && moe.moe_router_score_function == "softmax" && !moe.moe_router_pre_softmax && !sinkhorn,
                "--moe-router-topk 1 with softmax over one expert has no gradient; softmax comes after the choice; add "
                "--moe-router-pre-softmax");
+  rules.refuse(moe.moe_router_norm_topk_prob != "auto" && moe.moe_router_score_function == "softmax",
+               "--moe-router-norm-topk-prob {} works with sigmoid and sqrtsoftplus; got --moe-router-score-function "
+               "softmax; use --moe-router-pre-softmax or leave it out",
+               moe.moe_router_norm_topk_prob);
   rules.refuse(moe.moe_router_enable_expert_bias && moe.moe_router_score_function == "softmax",
                "--moe-router-enable-expert-bias works with score functions sigmoid and sqrtsoftplus; got "
                "--moe-router-score-function softmax; choose one of those or drop the bias");
@@ -58,14 +62,19 @@ void check_groups(Rules& rules) {
                chosen, groups);
   if (moe.num_experts % groups != 0 || chosen > groups) return;
   const int64_t size = moe.num_experts / groups, top = moe.moe_router_topk;
-  rules.refuse(top < chosen,
+  const int64_t terms = moe.moe_router_group_score == "max"        ? 1
+                        : moe.moe_router_group_score == "top2_sum" ? 2
+                                                                   : top / chosen;
+  rules.refuse(terms == 0,
                "--moe-router-topk must be at least --moe-router-group-topk, or every group scores 0; got {} and {}; "
                "lower the second",
                top, chosen);
-  rules.refuse(top / chosen > size,
+  rules.refuse(terms > size && moe.moe_router_group_score == "topk_sum",
                "a group is scored by its best --moe-router-topk / --moe-router-group-topk experts; got {} of {} in a "
                "group; use fewer groups or choose more of them",
-               top / chosen, size);
+               terms, size);
+  rules.refuse(terms > size && moe.moe_router_group_score == "top2_sum",
+               "--moe-router-group-score top2_sum needs two experts in a group; got {}; use fewer groups", size);
   rules.refuse(chosen * size < top,
                "the chosen groups must hold --moe-router-topk experts; got {} groups of {} for {}; choose more groups",
                chosen, size, top);

@@ -17,6 +17,22 @@ void add_latent(OptionRows& rows) {
   CONCLAVE_OPTION(attention, rotary_scaling_factor, "Context extension factor of latent attention.").above(0).shape();
   CONCLAVE_OPTION(attention, mscale, "YaRN: scale of the rotation.").shape();
   CONCLAVE_OPTION(attention, mscale_all_dim, "YaRN: scale of the softmax.").shape();
+  CONCLAVE_OPTION(attention, yarn_beta_fast, "YaRN: fast bound of the ramp.").above(0).shape();
+  CONCLAVE_OPTION(attention, yarn_beta_slow, "YaRN: slow bound of the ramp.").above(0).shape();
+  CONCLAVE_OPTION(attention, yarn_original_max_position_embeddings, "YaRN: context length before extension.")
+      .at_least(1)
+      .shape();
+  CONCLAVE_OPTION(attention, yarn_correction_range_round_to_int, "YaRN: round the bounds of the ramp.").shape();
+  CONCLAVE_OPTION(attention, rotary_attention_factor,
+                  "Multiplies cosines and sines of the rotation. Default: from --mscale and --mscale-all-dim.")
+      .above(0)
+      .shape();
+  CONCLAVE_OPTION(attention, latent_norm_epsilon, "Epsilon of the latents' norms. Default: --norm-epsilon.")
+      .above(0)
+      .shape();
+  CONCLAVE_OPTION(attention, latent_rotary_by_halves,
+                  "Latent attention rotates halves of the rotated part instead of neighbouring elements.")
+      .shape();
 }
 
 void add_linear_and_sparse(OptionRows& rows) {
@@ -51,14 +67,9 @@ void add_attention_rows(OptionRows& rows) {
   CONCLAVE_OPTION(attention, mtp_loss_scaling_factor, "Weight of the extra predictions' loss.").at_least(0);
   add_not_active_rows(rows, group,
                       {{"mla-down-proj-fusion", kFlag, "", "Fuses two products of latent attention."},
+                       {"cache-mla-latents", kFlag, "", "Generation always keeps latents."},
                        {"dsa-kernel-backend", kString, "none", "Choice of a sparse-attention kernel."},
                        {"gdp-cutedsl-kernel", kFlag, "", "Choice of a kernel."}});
-  add_unavailable_rows(rows, group, "further options of latent attention",
-                       {{"cache-mla-latents", kFlag, "", "Generation keeps latents instead of keys and values."},
-                        {"yarn-beta-fast", kFloat, "", "YaRN: fast bound of the ramp."},
-                        {"yarn-beta-slow", kFloat, "", "YaRN: slow bound of the ramp."},
-                        {"yarn-original-max-position-embeddings", kInt, "", "YaRN: context length before extension."},
-                        {"yarn-correction-range-round-to-int", kFlag, "", "YaRN: round the bounds of the ramp."}});
   add_unavailable_rows(rows, group, "further options of sparse attention",
                        {{"dsa-indexer-k-norm-epsilon", kFloat, "", "Epsilon of the indexer's key norm."},
                         {"dsa-indexer-k-norm-fp32", kFlag, "", "The indexer's key norm in f32."},

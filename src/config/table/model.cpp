@@ -47,6 +47,15 @@ void add_positions(OptionRows& rows) {
   CONCLAVE_OPTION(model, rotary_seq_len_interpolation_factor, "Positions are divided by this.").at_least(0).shape();
   CONCLAVE_OPTION(model, use_rope_scaling, "Scale rotary frequencies as Llama 3.1 does.").shape();
   CONCLAVE_OPTION(model, rope_scaling_factor, "Factor of --use-rope-scaling.").at_least(1).shape();
+  CONCLAVE_OPTION(model, rope_scaling_low_freq_factor, "--use-rope-scaling: below it frequencies are divided.")
+      .above(0)
+      .shape();
+  CONCLAVE_OPTION(model, rope_scaling_high_freq_factor, "--use-rope-scaling: above it frequencies are kept.")
+      .above(0)
+      .shape();
+  CONCLAVE_OPTION(model, rope_scaling_original_length, "--use-rope-scaling: context length before extension.")
+      .at_least(1)
+      .shape();
 }
 
 void add_blocks(OptionRows& rows) {
@@ -71,6 +80,10 @@ void add_blocks(OptionRows& rows) {
       .negative("disable-bias-linear")
       .shape();
   CONCLAVE_OPTION(model, add_qkv_bias, "A bias in the QKV projection alone.").shape();
+  CONCLAVE_OPTION(model, add_attention_bias,
+                  "Biases in the attention's projections alone; latent attention: in the down and output projections.")
+      .shape();
+  CONCLAVE_OPTION(model, add_mlp_bias, "Biases in dense MLPs alone.").shape();
   CONCLAVE_OPTION(model, untie_embeddings_and_output_weights, "The output layer has weights of its own.").shape();
   CONCLAVE_OPTION(model, apply_residual_connection_post_layernorm, "The residual starts after the norm.").shape();
   CONCLAVE_OPTION(model, qk_layernorm, "Norm of each head of q and k before the rotation.").shape();

@@ -41,6 +41,15 @@ void add_router(OptionRows& rows) {
   CONCLAVE_OPTION(moe, moe_router_topk_scaling_factor, "Multiplies the final weights; 0: off.").at_least(0).shape();
   CONCLAVE_OPTION(moe, moe_router_num_groups, "Groups of experts for group-limited routing.").at_least(0).shape();
   CONCLAVE_OPTION(moe, moe_router_group_topk, "Groups a token may choose from; 0: no limit.").at_least(0).shape();
+  CONCLAVE_OPTION(moe, moe_router_group_score,
+                  "Score of a group: the sum of its best K / group-topk scores, of its best two, or the best one.")
+      .one_of({"topk_sum", "top2_sum", "max"})
+      .shape();
+  CONCLAVE_OPTION(moe, moe_router_norm_topk_prob,
+                  "Whether chosen scores are divided by their sum; auto: with sigmoid and sqrtsoftplus if K > 1. "
+                  "Softmax: --moe-router-pre-softmax decides.")
+      .one_of({"auto", "always", "never"})
+      .shape();
   CONCLAVE_OPTION(moe, moe_router_enable_expert_bias, "Balancing without a loss: a bias on the choice.").shape();
   CONCLAVE_OPTION(moe, moe_router_bias_update_rate, "Step of that bias.").at_least(0);
   CONCLAVE_OPTION(moe, moe_router_dtype, "Dtype of router logits. Default: the activations'.").one_of({"fp32", "fp64"});

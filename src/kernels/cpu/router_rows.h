@@ -186,7 +186,7 @@ template <typename Key>
 struct ChoiceScratch {
   explicit ChoiceScratch(const RouterRule& rule)
       : group_scores(static_cast<size_t>(rule.groups)),
-        order(static_cast<size_t>(std::max<int64_t>(rule.topk, rule.groups))) {}
+        order(static_cast<size_t>(std::max<int64_t>({rule.topk, rule.groups, 2}))) {}
   std::vector<Key> group_scores;
   std::vector<int32_t> order;
 };
@@ -196,7 +196,7 @@ struct ChoiceScratch {
 template <typename Key>
 void limit_to_groups(const RouterRule& rule, Key* keys, int64_t experts, ChoiceScratch<Key>& scratch, bool bf16) {
   const int64_t width = experts / rule.groups;
-  const int64_t terms = rule.group_score == GroupScore::kMaximum ? 1 : rule.topk / rule.group_topk;
+  const int64_t terms = rule.group_terms();
   int32_t* order = scratch.order.data();
   for (int64_t g = 0; g < rule.groups; ++g) {
     const Key* group = keys + g * width;

@@ -19,7 +19,7 @@ M normalise_chosen(const RouterRule& rule, M* values) {
     softmax_row(values, rule.topk);
     return M{1};
   }
-  if (rule.score == ScoreFunction::kSoftmax || rule.topk == 1) return M{1};
+  if (!rule.normalises()) return M{1};
   M sum = 0;
   for (int64_t k = 0; k < rule.topk; ++k) sum += values[k];
   sum += M{1e-20};
@@ -137,7 +137,7 @@ class BackwardRow {
     scores_ = values_;
     const M divisor = normalise_chosen(rule, values_.data());
     M dot = 0;
-    if (rule.topk > 1 || raw)
+    if (rule.normalises() || raw)
       for (size_t k = 0; k < values_.size(); ++k) dot += values_[k] * dprobs_[k];
     for (size_t k = 0; k < values_.size(); ++k) {
       const M centred = dprobs_[k] - dot;

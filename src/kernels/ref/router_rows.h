@@ -86,7 +86,7 @@ template <typename Real>
 std::vector<int32_t> choose(const RouterRule& rule, std::vector<Real> keys) {
   if (rule.group_topk > 0) {
     const auto width = static_cast<int64_t>(keys.size()) / rule.groups;
-    const int64_t terms = rule.group_score == GroupScore::kMaximum ? 1 : rule.topk / rule.group_topk;
+    const int64_t terms = rule.group_terms();
     std::vector<Real> group_scores;
     for (int64_t g = 0; g < rule.groups; ++g) {
       std::vector<Real> group(keys.begin() + g * width, keys.begin() + (g + 1) * width);

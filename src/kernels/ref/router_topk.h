@@ -36,7 +36,7 @@ void router_topk(const RouterTopk<Real>& args) {
         args.forced != nullptr ? row_of(args.forced, t, rule.topk) : choose(rule, keys);
     std::vector<Real> p = pick(s, experts);
     if (chooses_by_logits(rule)) p = softmax(p);
-    if (rule.score != ScoreFunction::kSoftmax && rule.topk > 1) p = normalise(p);
+    if (rule.normalises()) p = normalise(p);
     for (int64_t k = 0; k < rule.topk; ++k) {
       args.experts[t * rule.topk + k] = experts[static_cast<size_t>(k)];
       args.probs[t * rule.topk + k] =
@@ -59,7 +59,7 @@ void router_topk_backward(const RouterTopk<Real>& args) {
     }
     const std::vector<Real> values = pick(s, experts);
     if (chooses_by_logits(rule)) dp = scores_backward(ScoreFunction::kSoftmax, values, dp);
-    if (rule.score != ScoreFunction::kSoftmax && rule.topk > 1) dp = normalise_backward(values, dp);
+    if (rule.normalises()) dp = normalise_backward(values, dp);
     std::vector<Real> ds(s.size(), 0);
     for (size_t k = 0; k < dp.size(); ++k) ds[static_cast<size_t>(experts[k])] += dp[k];
     if (!chooses_by_logits(rule)) ds = scores_backward(rule.score, x, ds);

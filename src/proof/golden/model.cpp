@@ -213,6 +213,10 @@ void ModelCase::compare_results(int64_t step, const StepResult& result, double l
   close(at + "learning-rate", want.at("learning-rate").as_double(), lr_next);
   close(at + "lm loss", want.at("lm loss").as_double(), result.lm_loss());
   close(at + "grad-norm", want.at("grad-norm").as_double(), result.gradient_norm);
+  for (size_t depth = 0; depth < result.prediction_losses.size(); ++depth) {
+    const std::string key = fmt::format("mtp_{} loss", depth + 1);
+    close(at + key, want.at(key).as_double(), result.prediction_losses[depth]);
+  }
   compare_auxiliary(want, at);
 }
 

@@ -1,0 +1,10 @@
+#include "kernels/latent_heads_backend.h"
+
+namespace conclave::kernels {
+
+CONCLAVE_NO_CUDA_KERNEL(split_latent_query, SplitLatentQueryArgs)
+CONCLAVE_NO_CUDA_KERNEL(merge_latent_query, MergeLatentQueryArgs)
+CONCLAVE_NO_CUDA_KERNEL(join_latent_keys, JoinLatentKeysArgs)
+CONCLAVE_NO_CUDA_KERNEL(join_latent_keys_backward, JoinLatentKeysBackwardArgs)
+
+}  // namespace conclave::kernels

@@ -1,0 +1,88 @@
+#include "layers/attention_core.h"
+
+namespace conclave {
+
+kernels::AttentionMask AttentionCore::mask(const Context& context) const {
+  return {.causal = true, .window = config_.window, .document_starts = context.batch.document_starts};
+}
+
+kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
+  if (!context.training || config_.dropout == 0) return {};
+  return {.rate = static_cast<float>(config_.dropout), .streams = context.random_streams(config_.name + ".dropout")};
+}
+
+Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, Tensor* lse) const {
+  const int64_t batch = heads.q.size(0), sequence = heads.q.size(2);
+  const Tensor out = context.empty({sequence, batch, config_.heads * config_.value_dim}, "core_attn.out");
+  if (lse != nullptr) *lse = context.empty({batch, config_.heads, sequence}, DType::kF32, "core_attn.lse");
+  kernels::attention_forward(context.stream, {.q = heads.q,
+                                              .k = heads.k,
+                                              .v = heads.v,
+                                              .out = out,
+                                              .lse = lse != nullptr ? *lse : Tensor(),
+                                              .mask = mask(context),
+                                              .dropout = dropout(context),
+                                              .scale = static_cast<float>(config_.softmax_scale)});
+  context.observe(config_.name + ".core_attention", out);
+  return out;
+}
+
+Tensor AttentionCore::forward_over(const Context& context, const AttentionHeads& heads, int64_t key_count) const {
+  const Tensor out =
+      context.empty({heads.q.size(2), heads.q.size(0), config_.heads * config_.value_dim}, "core_attn.out");
+  kernels::attention_forward(context.stream, {.q = heads.q,
+                                              .k = heads.k,
+                                              .v = heads.v,
+                                              .out = out,
+                                              .key_count = key_count,
+                                              .lse = {},
+                                              .mask = {.causal = true, .window = config_.window, .document_starts = {}},
+                                              .dropout = {},
+                                              .scale = static_cast<float>(config_.softmax_scale)});
+  return out;
+}
+
+void AttentionCore::keep_heads(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved) {
+  if (!context.with_gradient) return;
+  saved->q = context.keep(heads.q);
+  saved->k = context.keep(heads.k);
+  saved->v = std::make_shared<Tensor>(heads.v);
+}
+
+Tensor AttentionCore::forward(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved) const {
+  if (!context.with_gradient) return run(context, heads, nullptr);
+  saved->lse = std::make_shared<Tensor>();
+  const Tensor out = run(context, heads, saved->lse.get());
+  saved->out = context.save("core_attn", out,
+                            [this, again = context, q = saved->q, k = saved->k, v = saved->v, lse = saved->lse] {
+                              const Tensor keys = k.get();  // brings v
+                              return run(again, {q.get(), keys, *v}, lse.get());
+                            });
+  if (context.save_policy.action("core_attn") == SaveAction::kRecompute) *saved->lse = Tensor();
+  return out;
+}
+
+AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dout,
+                                       const AttentionCoreSaved& saved) const {
+  const Tensor& out = saved.out.get();  // brings lse
+  const Tensor &q = saved.q.get(), &k = saved.k.get(), &v = *saved.v;
+  AttentionHeads gradient;
+  gradient.q = context.empty(q.shape(), "attention.dq");
+  gradient.k = context.empty(k.shape(), "attention.dk");
+  gradient.v = context.empty(v.shape(), "attention.dv");
+  kernels::attention_backward(context.stream, {.dout = dout,
+                                               .q = q,
+                                               .k = k,
+                                               .v = v,
+                                               .out = out,
+                                               .lse = *saved.lse,
+                                               .dq = gradient.q,
+                                               .dk = gradient.k,
+                                               .dv = gradient.v,
+                                               .mask = mask(context),
+                                               .dropout = dropout(context),
+                                               .scale = static_cast<float>(config_.softmax_scale)});
+  return gradient;
+}
+
+}  // namespace conclave

@@ -1,0 +1,54 @@
+// Softmax attention over heads that are there: what every kind of attention does between its projections.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/attention.h"
+#include "nn/context.h"
+
+namespace conclave {
+
+struct AttentionCoreConfig {
+  std::string name;       ///< "decoder.layers.0.self_attention": keys dropout
+  int64_t heads = 0;      ///< n
+  int64_t value_dim = 0;  ///< Dv
+  int64_t window = 0;     ///< keys a query sees, itself included; 0 = all before it
+  double softmax_scale = 1;
+  double dropout = 0;
+};
+
+/// q [B,n,S,D], k [B,g,S,D], v [B,g,S,Dv], rotated; or their gradients.
+struct AttentionHeads {
+  Tensor q, k, v;
+};
+
+struct AttentionCoreSaved {
+  SavedTensor q, k;
+  std::shared_ptr<Tensor> v;    ///< there once `k` was asked for
+  SavedTensor out;              ///< [S,B,n*Dv]; "core_attn"
+  std::shared_ptr<Tensor> lse;  ///< [B,n,S] f32, there once `out` was asked for
+};
+
+class AttentionCore {
+ public:
+  explicit AttentionCore(AttentionCoreConfig config) : config_(std::move(config)) {}
+
+  /// Fills `saved` with heads that are kept: kinds of attention that can make them again fill it themselves.
+  static void keep_heads(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved);
+  /// -> [S,B,n*Dv]. If a backward follows, q, k and v of `saved` are there already.
+  Tensor forward(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved) const;
+  /// Without a backward, over the first `key_count` positions of k and v (0: all).
+  Tensor forward_over(const Context& context, const AttentionHeads& heads, int64_t key_count) const;
+  /// dout [S,B,n*Dv] -> gradients of the heads.
+  AttentionHeads backward(const Context& context, const Tensor& dout, const AttentionCoreSaved& saved) const;
+
+ private:
+  AttentionCoreConfig config_;
+
+  kernels::AttentionMask mask(const Context& context) const;
+  kernels::AttentionDropout dropout(const Context& context) const;
+  Tensor run(const Context& context, const AttentionHeads& heads, Tensor* lse) const;
+};
+
+}  // namespace conclave
