@@ -69,6 +69,12 @@ std::vector<CheckedCase> gemm_checks() {
       out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes, accumulate, true}, 4, 3, 0));
       out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes, accumulate}, 3, 4, 0));
     }
+    // Long sums, more rows and columns than a block has, none a multiple of anything.
+    out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes, Accumulate::kAdd, true}, 33, 101, 2051));
+    out.push_back(gemm_case({types, Transpose::kNo, Transpose::kNo, Accumulate::kOverwrite, true}, 23, 79, 1025));
+    out.push_back(gemm_case({types, Transpose::kYes, Transpose::kNo, Accumulate::kAdd}, 277, 70, 1041));
+    out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes}, 1037, 17, 5));
+    out.push_back(gemm_case({types, Transpose::kYes}, 18, 1091, 7));
     out.push_back(gemm_case({types}, 0, 3, 4));
     out.push_back(gemm_case({types}, 3, 0, 4));
     out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes}, 1, 300, 64));

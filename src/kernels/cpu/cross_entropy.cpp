@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/cpu/vector_math.h"
 #include "kernels/cross_entropy_backend.h"
@@ -75,9 +75,9 @@ class ChunkPlan {
     return {.m = m, .n = n, .k = k, .dtype = work_.hidden.dtype(), .threads = omp_get_max_threads()};
   }
   int64_t scratch_of(int64_t rows) const {
-    int64_t bytes = matmul_scratch_bytes(logits(rows));
-    if (work_.dhidden) bytes = std::max(bytes, matmul_scratch_bytes(hidden_gradient(rows)));
-    if (work_.dweight) bytes = std::max(bytes, matmul_scratch_bytes(weight_gradient(rows)));
+    int64_t bytes = product_scratch_bytes(logits(rows));
+    if (work_.dhidden) bytes = std::max(bytes, product_scratch_bytes(hidden_gradient(rows)));
+    if (work_.dweight) bytes = std::max(bytes, product_scratch_bytes(weight_gradient(rows)));
     return bytes;
   }
 
@@ -202,8 +202,8 @@ void run_chunk(const LinearCrossEntropyWork& work, const ChunkPlan& plan, int64_
   std::byte* const logits = work.workspace.raw();
   std::byte* const scratch = logits + plan.logit_bytes();
   const T* const hidden = work.hidden.data<T>() + begin * work.width;
-  find_matmul(plan.logits(rows))
-      ->run({.a = hidden, .b = work.weight.raw(), .bias = work.bias.raw(), .c = logits, .scratch = scratch});
+  run_product(plan.logits(rows),
+              {.a = hidden, .b = work.weight.raw(), .bias = work.bias.raw(), .c = logits, .scratch = scratch});
   const RowLoss<T> loss(work);
   uint32_t most = 0;
 #pragma omp parallel for schedule(static) reduction(max : most)
@@ -218,14 +218,11 @@ void run_chunk(const LinearCrossEntropyWork& work, const ChunkPlan& plan, int64_
   }
   if (work.dbias) add_bias_gradient(work, plan, reinterpret_cast<const T*>(logits), rows);
   if (work.dhidden)
-    find_matmul(plan.hidden_gradient(rows))
-        ->run({.a = logits,
-               .b = work.weight.raw(),
-               .c = work.dhidden.data<T>() + begin * work.width,
-               .scratch = scratch});
+    run_product(
+        plan.hidden_gradient(rows),
+        {.a = logits, .b = work.weight.raw(), .c = work.dhidden.data<T>() + begin * work.width, .scratch = scratch});
   if (work.dweight)
-    find_matmul(plan.weight_gradient(rows))
-        ->run({.a = logits, .b = hidden, .c = work.dweight.raw(), .scratch = scratch});
+    run_product(plan.weight_gradient(rows), {.a = logits, .b = hidden, .c = work.dweight.raw(), .scratch = scratch});
 }
 
 template <typename T>

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/product.h"
 #include "kernels/gemm_backend.h"
 
 namespace conclave::kernels::cpu {
@@ -110,7 +110,7 @@ class DoubleGemm {
 }  // namespace
 
 int64_t gemm_scratch_bytes(const GemmCall& call) {
-  return needs_product(call) ? matmul_scratch_bytes(spec_of(call)) : 0;
+  return needs_product(call) ? product_scratch_bytes(spec_of(call)) : 0;
 }
 
 void gemm(const Stream&, const GemmCall& call) {
@@ -119,12 +119,11 @@ void gemm(const Stream&, const GemmCall& call) {
     if (call.a.dtype() == DType::kF32) return empty_sum<float, float>(call);
     return call.c.dtype() == DType::kF32 ? empty_sum<float, BF16>(call) : empty_sum<BF16, BF16>(call);
   }
-  find_matmul(spec_of(call))
-      ->run({.a = call.a.raw(),
-             .b = call.b.raw(),
-             .bias = call.bias.defined() ? call.bias.raw() : nullptr,
-             .c = call.c.raw(),
-             .scratch = call.workspace.raw()});
+  run_product(spec_of(call), {.a = call.a.raw(),
+                              .b = call.b.raw(),
+                              .bias = call.bias.defined() ? call.bias.raw() : nullptr,
+                              .c = call.c.raw(),
+                              .scratch = call.workspace.raw()});
 }
 
 }  // namespace conclave::kernels::cpu

@@ -1,16 +1,16 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <vector>
 
+#include "kernels/cpu/groups.h"
 #include "kernels/cpu/matmul.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pair_product.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/grouped_gemm_backend.h"
 
-// Row counts are different every step, so products run through families of primitives whose row counts are multiples of
+// Products in pairs (pair_product.h) take any number of rows as it comes. What follows is for the others, oneDNN's:
+// row counts are different every step, so products run through families of primitives whose row counts are multiples of
 // sixteen. Where an expert's rows are not, forward and input-gradient products run on into the rows of the next expert,
 // which are overwritten when its turn comes; the last rows of all, and those of sums over rows, go through padded
 // copies.
@@ -22,38 +22,10 @@ constexpr int64_t kMax = MatmulFamily::kMaxRows;
 
 int64_t aligned(int64_t bytes) { return round_up(bytes, Allocator::kAlignment); }
 
-/// The experts' rows, checked: a wrong offset must not become a wild pointer.
-class Groups {
- public:
-  Groups(const Tensor& offsets, int64_t rows)
-      : offsets_(offsets.data<int64_t>()), experts_(offsets.element_count() - 1) {
-    CONCLAVE_CHECK(offsets_[0] == 0 && total() <= rows, "[kernels/grouped_gemm] offsets go from {} to {} over {} rows",
-                   offsets_[0], total(), rows);
-    for (int64_t e = 0; e < experts_; ++e)
-      CONCLAVE_CHECK(begin(e) <= end(e), "[kernels/grouped_gemm] expert {} has offsets {} to {}", e, begin(e), end(e));
-  }
-  int64_t experts() const { return experts_; }
-  int64_t begin(int64_t e) const { return offsets_[e]; }
-  int64_t end(int64_t e) const { return offsets_[e + 1]; }
-  int64_t total() const { return offsets_[experts_]; }
-
-  /// Where the rows of thread `part` of `parts` begin: near its equal share, a multiple of kStep inside an expert.
-  int64_t bound(int64_t part, int64_t parts) const {
-    const int64_t target = total() * part / parts;
-    if (part == 0 || part == parts) return target;
-    const int64_t e = std::upper_bound(offsets_, offsets_ + experts_ + 1, target) - offsets_ - 1;
-    if (e >= experts_) return total();
-    return std::min(begin(e) + round_up(target - begin(e), kStep), end(e));
-  }
-
- private:
-  const int64_t* offsets_;
-  int64_t experts_;
-};
-
 /// Products out[rows] = in[rows] · op(weight[expert]): forward and input gradient.
 struct RowProduct {
-  MatmulSpec spec;  ///< m varies
+  MatmulSpec spec;   ///< m varies
+  int64_t rows = 0;  ///< of all experts, at most
   const std::byte* in = nullptr;
   const std::byte* weight = nullptr;
   const std::byte* bias = nullptr;
@@ -63,7 +35,16 @@ struct RowProduct {
   int64_t in_row() const { return spec.k * element(); }
   int64_t out_row() const { return spec.n * element(); }
   int64_t family_bytes() const { return aligned(matmul_family_scratch_bytes(spec, &MatmulSpec::m)); }
-  int64_t thread_bytes() const { return family_bytes() + aligned(kStep * in_row()) + aligned(kStep * out_row()); }
+  int64_t thread_bytes() const {
+    if (in_pairs()) return pair_thread_bytes(spec, grid());
+    return family_bytes() + aligned(kStep * in_row()) + aligned(kStep * out_row());
+  }
+  bool in_pairs() const {
+    MatmulSpec whole = spec;
+    whole.m = rows;
+    return goes_in_pairs(whole);
+  }
+  PairGrid grid() const { return {kPairMostRows, kPairColumns}; }
 };
 
 RowProduct row_product(const GroupedForwardArgs& args) {
@@ -78,6 +59,7 @@ RowProduct row_product(const GroupedForwardArgs& args) {
            .ldc = n,
            .has_bias = args.bias.defined(),
            .bias_dtype = args.x.dtype()},
+          args.x.size(0),
           args.x.raw(),
           args.weight.raw(),
           args.bias.raw(),
@@ -87,10 +69,19 @@ RowProduct row_product(const GroupedForwardArgs& args) {
 RowProduct row_product(const GroupedInputGradientArgs& args) {
   const int64_t n = args.weight.size(1), k = args.weight.size(2);
   return {{.n = k, .k = n, .dtype = args.dy.dtype(), .c_dtype = args.dx.dtype(), .lda = n, .ldb = k, .ldc = k},
+          args.dy.size(0),
           args.dy.raw(),
           args.weight.raw(),
           nullptr,
           args.dx.raw()};
+}
+
+MatmulOperands expert_operands(const RowProduct& product, int64_t e, int64_t row) {
+  const MatmulSpec& s = product.spec;
+  return {.a = product.in + row * product.in_row(),
+          .b = product.weight + e * s.n * s.k * product.element(),
+          .bias = product.bias == nullptr ? nullptr : product.bias + e * product.out_row(),
+          .c = product.out + row * product.out_row()};
 }
 
 /// One thread's work on a RowProduct.
@@ -115,12 +106,11 @@ class RowProductThread {
 
  private:
   void run(int64_t e, int64_t rows, const std::byte* in, std::byte* out) const {
-    const MatmulSpec& s = product_.spec;
-    family_.of(rows).run({.a = in,
-                          .b = product_.weight + e * s.n * s.k * product_.element(),
-                          .bias = product_.bias == nullptr ? nullptr : product_.bias + e * product_.out_row(),
-                          .c = out,
-                          .scratch = scratch_});
+    MatmulOperands operands = expert_operands(product_, e, 0);
+    operands.a = in;
+    operands.c = out;
+    operands.scratch = scratch_;
+    family_.of(rows).run(operands);
   }
 
   void last_rows(int64_t e, int64_t begin, int64_t rows) const {
@@ -138,6 +128,25 @@ class RowProductThread {
   std::byte* out_;
 };
 
+/// Tasks are blocks of rows times panels of columns.
+void run_rows_in_pairs(const RowProduct& product, const Groups& groups, std::byte* scratch) {
+  const int64_t panels = ceil_div(product.spec.n, kPairColumns), thread_bytes = product.thread_bytes();
+  const auto blocks_of = [&](int64_t e) { return ceil_div(groups.rows(e), kPairMostRows); };
+  for_each_group_task(
+      groups, [&](int64_t e) { return blocks_of(e) * panels; },
+      [&](int thread, int64_t e, int64_t task) {
+        const int64_t share = round_up(ceil_div(groups.rows(e), blocks_of(e)), 2), row = task / panels * share;
+        const int64_t column = task % panels * kPairColumns;
+        MatmulOperands operands = expert_operands(product, e, groups.begin(e));
+        operands.scratch = scratch + thread * thread_bytes;
+        run_pair_block(product.spec, operands,
+                       {.row = row,
+                        .rows = std::min(share, groups.rows(e) - row),
+                        .column = column,
+                        .columns = std::min(kPairColumns, product.spec.n - column)});
+      });
+}
+
 bool is_empty(const RowProduct& product) { return product.spec.n == 0 || product.spec.k == 0; }
 
 void run_row_product(const RowProduct& product, const Groups& groups, std::byte* scratch) {
@@ -147,12 +156,13 @@ void run_row_product(const RowProduct& product, const Groups& groups, std::byte*
     std::memset(product.out, 0, static_cast<size_t>(groups.total() * product.out_row()));
     return;
   }
+  if (product.in_pairs()) return run_rows_in_pairs(product, groups, scratch);
   const auto family = find_matmul_family(product.spec, &MatmulSpec::m);
   const int threads = omp_get_max_threads();
   const int64_t thread_bytes = product.thread_bytes();
   on_threads(threads, [&](int thread) {
     RowProductThread worker(product, *family, scratch + thread * thread_bytes);
-    const int64_t first = groups.bound(thread, threads), limit = groups.bound(thread + 1, threads);
+    const int64_t first = groups.bound(thread, threads, kStep), limit = groups.bound(thread + 1, threads, kStep);
     for (int64_t e = 0; e < groups.experts(); ++e)
       worker.expert(e, std::max(groups.begin(e), first), std::min(groups.end(e), limit), limit);
   });
@@ -164,17 +174,31 @@ struct WeightProduct {
   static constexpr int64_t kStagedRows = 64;  ///< so few rows are copied whole rather than in two products
   MatmulSpec spec;                            ///< k varies
   int64_t n = 0, slices = 1;
+  int64_t rows = 0;  ///< of all experts, at most
 
   int64_t element() const { return dtype_size(spec.dtype); }
   int64_t family_bytes() const { return aligned(matmul_family_scratch_bytes(spec, &MatmulSpec::k)); }
   int64_t dy_bytes() const { return aligned(kStagedRows * n * element()); }
-  int64_t thread_bytes() const { return family_bytes() + dy_bytes() + aligned(kStagedRows * spec.n * element()); }
+  int64_t thread_bytes() const {
+    if (in_pairs()) return pair_thread_bytes(whole(), grid());
+    return family_bytes() + dy_bytes() + aligned(kStagedRows * spec.n * element());
+  }
+  /// The product of an expert who has all rows.
+  MatmulSpec whole() const {
+    MatmulSpec out = spec;
+    out.m = n;
+    out.k = rows;
+    return out;
+  }
+  bool in_pairs() const { return goes_in_pairs(whole()); }
+  PairGrid grid() const { return pair_grid(whole(), slices); }
 };
 
 WeightProduct weight_product(const GroupedWeightGradientArgs& args) {
   constexpr int64_t kPartsPerThread = 16, kNarrowest = 128;
   WeightProduct product;
   product.n = args.dweight.size(1);
+  product.rows = args.dy.size(0);
   const int64_t k = args.dweight.size(2), wanted = kPartsPerThread * omp_get_max_threads();
   while (args.dweight.size(0) * product.slices < wanted && product.n % (2 * product.slices) == 0 &&
          product.n / (2 * product.slices) >= kNarrowest)
@@ -252,6 +276,28 @@ class WeightProductThread {
   float* c_ = nullptr;
 };
 
+void run_sums_in_pairs(const GroupedWeightGradientWork& work, const WeightProduct& product, const Groups& groups) {
+  const PairGrid grid = product.grid();
+  const int64_t thread_bytes = product.thread_bytes(), n = product.n, k = product.spec.n;
+  const int64_t wide = ceil_div(k, grid.columns), blocks = wide * ceil_div(n, grid.rows);
+  for_each_group_task(
+      groups, [&](int64_t e) { return groups.rows(e) == 0 ? 0 : blocks; },
+      [&](int thread, int64_t e, int64_t task) {
+        const int64_t row = task / wide * grid.rows, column = task % wide * grid.columns;
+        MatmulSpec spec = product.whole();
+        spec.k = groups.rows(e);
+        run_pair_block(spec,
+                       {.a = work.dy.raw() + groups.begin(e) * n * product.element(),
+                        .b = work.x.raw() + groups.begin(e) * k * product.element(),
+                        .c = work.dweight.data<float>() + e * n * k,
+                        .scratch = work.workspace.raw() + thread * thread_bytes},
+                       {.row = row,
+                        .rows = std::min(grid.rows, n - row),
+                        .column = column,
+                        .columns = std::min(grid.columns, k - column)});
+      });
+}
+
 template <typename T>
 void add_bias_gradients(const GroupedWeightGradientArgs& args, const Groups& groups) {
   const int64_t n = args.dy.size(1);
@@ -299,16 +345,15 @@ void grouped_gemm_weight_gradient(const Stream&, const GroupedWeightGradientWork
   if (work.dbias)
     work.dy.dtype() == DType::kBF16 ? add_bias_gradients<BF16>(work, groups) : add_bias_gradients<float>(work, groups);
   if (is_empty(product) || groups.total() == 0) return;
+  if (product.in_pairs()) return run_sums_in_pairs(work, product, groups);
   const auto family = find_matmul_family(product.spec, &MatmulSpec::k);
-  const int64_t thread_bytes = product.thread_bytes(), parts = groups.experts() * product.slices;
-  std::atomic<int64_t> next{0};
-  on_threads(omp_get_max_threads(), [&](int thread) {
-    WeightProductThread worker(work, product, *family, work.workspace.raw() + thread * thread_bytes);
-    for (int64_t part = next++; part < parts; part = next++) {
-      const int64_t e = part / product.slices;
-      worker.slice(e, part % product.slices, groups.begin(e), groups.end(e));
-    }
-  });
+  const int64_t thread_bytes = product.thread_bytes();
+  for_each_group_task(
+      groups, [&](int64_t) { return product.slices; },
+      [&](int thread, int64_t e, int64_t slice) {
+        WeightProductThread(work, product, *family, work.workspace.raw() + thread * thread_bytes)
+            .slice(e, slice, groups.begin(e), groups.end(e));
+      });
 }
 
 }  // namespace conclave::kernels::cpu

@@ -1,0 +1,41 @@
+// bf16 products in pairs of K (pair_vector.h), for machines where these are faster than oneDNN's: same shapes, operands
+// and results as a MatmulSpec describes. Each element of C is one chain of sums in order of K, cut at fixed places, so
+// its bits depend neither on the number of threads nor on the blocks that C is cut into.
+#pragma once
+
+#include "kernels/cpu/matmul.h"
+
+namespace conclave::kernels::cpu {
+
+/// Whether this file makes the product. Few rows are oneDNN's: the other factor would be copied for too little.
+bool goes_in_pairs(const MatmulSpec& spec);
+
+/// A rectangle of C that one thread makes.
+struct PairBlock {
+  int64_t row = 0, rows = 0;
+  int64_t column = 0, columns = 0;
+};
+
+inline constexpr int64_t kPairColumns =
+    64;  ///< columns of C whose factor is packed together: blocks start at multiples
+inline constexpr int64_t kPairMostRows = 512;  ///< rows of a block, at most
+
+/// How C is cut into blocks of at most so many rows and columns.
+struct PairGrid {
+  int64_t rows = 0, columns = 0;
+};
+
+/// `blocks` are wanted of a product with spec.m rows (0: unknown).
+PairGrid pair_grid(const MatmulSpec& spec, int64_t blocks);
+
+/// Scratch of one thread for blocks of this grid, over up to spec.k terms.
+int64_t pair_thread_bytes(const MatmulSpec& spec, const PairGrid& grid);
+
+/// Makes one block; `operands.scratch` is the thread's own. spec.k may be zero only with nothing to do.
+void run_pair_block(const MatmulSpec& spec, const MatmulOperands& operands, const PairBlock& block);
+
+/// The whole product on spec.threads threads; scratch of all of them.
+int64_t pair_scratch_bytes(const MatmulSpec& spec);
+void run_in_pairs(const MatmulSpec& spec, const MatmulOperands& operands);
+
+}  // namespace conclave::kernels::cpu
