@@ -34,24 +34,49 @@ void check_rest(const char* op, const AttentionShape& shape, const AttentionMask
 double visible_pairs(const AttentionShape& shape, const AttentionMask& mask) {
   double pairs = 0;
   for (int64_t i = 0; i < shape.queries; ++i) {
-    const int64_t self = i + shape.keys - shape.queries;
-    const int64_t last = mask.causal ? std::min(self + 1, shape.keys) : shape.keys;
+    const int64_t self = i + shape.offset();
+    const int64_t last = mask.causal ? std::min(std::max<int64_t>(self + 1, 0), shape.keys) : shape.keys;
     const int64_t first = mask.window > 0 ? std::max<int64_t>(self + 1 - mask.window, 0) : 0;
     pairs += static_cast<double>(std::max<int64_t>(last - first, 0));
   }
   return pairs * static_cast<double>(shape.batch * shape.heads);
 }
 
+AttentionShape placed(AttentionShape shape, const AttentionMask& mask) {
+  shape.place = mask.place.value_or(AttentionPlace{.first_head = 0,
+                                                   .first_query = shape.keys - shape.queries,
+                                                   .first_key = 0,
+                                                   .queries = shape.keys,
+                                                   .keys = shape.keys});
+  return shape;
+}
+
 }  // namespace
 
 AttentionShape attention_shape(const AttentionForwardArgs& args) {
   const int64_t stored = args.k.size(2);
-  return {args.q.size(0), args.q.size(1), args.k.size(1), args.q.size(2), args.key_count > 0 ? args.key_count : stored,
-          stored,         args.q.size(3), args.v.size(3)};
+  return placed({args.q.size(0),
+                 args.q.size(1),
+                 args.k.size(1),
+                 args.q.size(2),
+                 args.key_count > 0 ? args.key_count : stored,
+                 stored,
+                 args.q.size(3),
+                 args.v.size(3),
+                 {}},
+                args.mask);
 }
 AttentionShape attention_shape(const AttentionBackwardArgs& args) {
-  return {args.q.size(0), args.q.size(1), args.k.size(1), args.q.size(2),
-          args.k.size(2), args.k.size(2), args.q.size(3), args.v.size(3)};
+  return placed({args.q.size(0),
+                 args.q.size(1),
+                 args.k.size(1),
+                 args.q.size(2),
+                 args.k.size(2),
+                 args.k.size(2),
+                 args.q.size(3),
+                 args.v.size(3),
+                 {}},
+                args.mask);
 }
 
 void attention_forward(const Stream& stream, const AttentionForwardArgs& args) {

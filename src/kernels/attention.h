@@ -2,6 +2,7 @@
 // tiling and the backward from the log-sum-exp: Dao et al. 2022.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "base/philox.h"
@@ -9,15 +10,26 @@
 
 namespace conclave::kernels {
 
-/// Which keys query i of sequence b may see: document_start(b,i) <= j <= i + (Skv - S) (causal), and j > i + (Skv - S)
-/// - window if window > 0 (the window counts the token itself).
+/// Where a block of heads, queries and keys stands in the whole attention, of which other ranks have other blocks
+/// (tensor and context parallelism). Query i of the block is at position first_query + i, key j at first_key + j.
+struct AttentionPlace {
+  int64_t first_head = 0, first_query = 0, first_key = 0;
+  int64_t queries = 0, keys = 0;  ///< of the whole
+};
+
+/// Which keys a query at position p of sequence b may see, by their positions: document_start(b,i) <= key <= p
+/// (causal), and key > p - window if window > 0 (the window counts the token itself).
 struct AttentionMask {
   bool causal = true;
   int64_t window = 0;      ///< 0 = none
-  Tensor document_starts;  ///< [B,S] i32: first key of the query's document; optional (packed documents)
+  Tensor document_starts;  ///< [B,S] i32: position of the first key of the query's document; optional
+  /// None: all heads, and the queries stand at the end of the keys, at positions Skv - S + i.
+  std::optional<AttentionPlace> place;
 };
 
-/// Dropout on the attention probabilities. Element ((h*S)+i)*Skv + j of stream `streams[b]` keeps if uniform >= rate.
+/// Dropout on the attention probabilities. The probability of head h, query i and key j, counted in the whole attention
+/// of n heads, S queries and Skv keys, is element ((h*S)+i)*Skv + j of stream `streams[b]` and stays if uniform >=
+/// rate.
 struct AttentionDropout {
   float rate = 0;
   std::vector<RandomStream> streams;  ///< one per sequence of the micro-batch; empty if rate is 0

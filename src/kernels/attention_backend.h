@@ -11,6 +11,14 @@ struct AttentionShape {
   int64_t keys = 0;                          ///< keys there are
   int64_t key_stride = 0;                    ///< Skv: key positions that a head's memory has
   int64_t size = 0, value_size = 0;          ///< D, Dv
+  AttentionPlace place;
+
+  /// What is added to a query's index to get the index of the key at its position.
+  int64_t offset() const { return place.first_query - place.first_key; }
+  /// Number of a probability for dropout.
+  int64_t element(int64_t head, int64_t query, int64_t key) const {
+    return ((place.first_head + head) * place.queries + place.first_query + query) * place.keys + place.first_key + key;
+  }
 };
 AttentionShape attention_shape(const AttentionForwardArgs& args);
 AttentionShape attention_shape(const AttentionBackwardArgs& args);

@@ -10,6 +10,11 @@ void check_ids(const char* op, const Tensor& ids) {
   check_tensor(op, "ids", ids, ids.shape(), DType::kI32);
 }
 
+void check_shard(const char* op, const VocabularyShard& shard, int64_t rows) {
+  CONCLAVE_CHECK(shard.first >= 0 && (shard.total == 0 ? shard.first == 0 : shard.first + rows <= shard.total),
+                 "[kernels/{}] a table of {} rows that begins at row {} of {}", op, rows, shard.first, shard.total);
+}
+
 }  // namespace
 
 void embedding_forward(const Stream& stream, const EmbeddingForwardArgs& args) {
@@ -19,6 +24,7 @@ void embedding_forward(const Stream& stream, const EmbeddingForwardArgs& args) {
                      (args.table.dtype() == DType::kF32 || args.table.dtype() == DType::kBF16),
                  "[kernels/{}] table must be f32 or bf16 [V,H]; got {}", op, describe(args.table));
   check_tensor(op, "y", args.y, {args.ids.size(1), args.ids.size(0), args.table.size(1)}, args.table.dtype());
+  check_shard(op, args.shard, args.table.size(0));
   CONCLAVE_KERNEL_DISPATCH(embedding_forward, stream, args);
 }
 
@@ -38,6 +44,7 @@ void embedding_backward(const Stream& stream, const EmbeddingBackwardArgs& args)
   CONCLAVE_CHECK(args.dy.defined() && (args.dy.dtype() == DType::kF32 || args.dy.dtype() == DType::kBF16),
                  "[kernels/{}] dy must be f32 or bf16 [S,B,H]; got {}", op, describe(args.dy));
   check_tensor(op, "dy", args.dy, {args.ids.size(1), args.ids.size(0), args.dtable.size(1)}, args.dy.dtype());
+  check_shard(op, args.shard, args.dtable.size(0));
   const EmbeddingBackwardWork work{args, Tensor::empty(stream.device(), {args.ids.element_count()}, DType::kI64,
                                                        {MemoryCategory::kWorkspace, "tokens in order of id"})};
   CONCLAVE_KERNEL_DISPATCH(embedding_backward, stream, work);

@@ -28,7 +28,16 @@ struct AttentionConfig {
   double dropout = 0;
   std::optional<RopeConfig> rope;
   Initializer init, output_init;
+  Slice tensor;  ///< cut over TP by heads
 };
+
+/// The heads of one TP rank. Where there are fewer key/value heads than ranks, each is held by several of them.
+struct HeadShare {
+  int64_t heads = 0, first_head = 0;    ///< query heads here
+  int64_t groups = 0, first_group = 0;  ///< key/value heads here
+  int64_t copies = 1;                   ///< ranks that hold the same key/value head
+};
+HeadShare head_share(int64_t heads, int64_t groups, const Slice& tensor);
 
 class Attention final : public SelfAttention {
  public:
@@ -39,12 +48,15 @@ class Attention final : public SelfAttention {
 
  private:
   AttentionConfig config_;
+  HeadShare share_;
   Linear qkv_, projection_;
   std::unique_ptr<Norm> q_norm_, k_norm_;
   std::unique_ptr<Rotation> rotation_;
   AttentionCore core_;
 
   Tensor from_cache(const Context& context, const AttentionHeads& heads) const;
+  Tensor merged(const Context& context, const AttentionHeads& gradient) const;
+  Tensor qkv_backward(const Context& context, const AttentionHeads& gradient, const SavedTensor& input) const;
 };
 
 }  // namespace conclave

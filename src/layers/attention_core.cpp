@@ -2,8 +2,11 @@
 
 namespace conclave {
 
-kernels::AttentionMask AttentionCore::mask(const Context& context) const {
-  return {.causal = true, .window = config_.window, .document_starts = context.batch.document_starts};
+kernels::AttentionMask AttentionCore::mask(const Context& context, int64_t sequence) const {
+  return {.causal = true,
+          .window = config_.window,
+          .document_starts = context.batch.document_starts,
+          .place = kernels::AttentionPlace{.first_head = config_.first_head, .queries = sequence, .keys = sequence}};
 }
 
 kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
@@ -20,7 +23,7 @@ Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, T
                                               .v = heads.v,
                                               .out = out,
                                               .lse = lse != nullptr ? *lse : Tensor(),
-                                              .mask = mask(context),
+                                              .mask = mask(context, sequence),
                                               .dropout = dropout(context),
                                               .scale = static_cast<float>(config_.softmax_scale)});
   context.observe(config_.name + ".core_attention", out);
@@ -30,15 +33,16 @@ Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, T
 Tensor AttentionCore::forward_over(const Context& context, const AttentionHeads& heads, int64_t key_count) const {
   const Tensor out =
       context.empty({heads.q.size(2), heads.q.size(0), config_.heads * config_.value_dim}, "core_attn.out");
-  kernels::attention_forward(context.stream, {.q = heads.q,
-                                              .k = heads.k,
-                                              .v = heads.v,
-                                              .out = out,
-                                              .key_count = key_count,
-                                              .lse = {},
-                                              .mask = {.causal = true, .window = config_.window, .document_starts = {}},
-                                              .dropout = {},
-                                              .scale = static_cast<float>(config_.softmax_scale)});
+  kernels::attention_forward(context.stream,
+                             {.q = heads.q,
+                              .k = heads.k,
+                              .v = heads.v,
+                              .out = out,
+                              .key_count = key_count,
+                              .lse = {},
+                              .mask = {.causal = true, .window = config_.window, .document_starts = {}, .place = {}},
+                              .dropout = {},
+                              .scale = static_cast<float>(config_.softmax_scale)});
   return out;
 }
 
@@ -79,7 +83,7 @@ AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dou
                                                .dq = gradient.q,
                                                .dk = gradient.k,
                                                .dv = gradient.v,
-                                               .mask = mask(context),
+                                               .mask = mask(context, q.size(2)),
                                                .dropout = dropout(context),
                                                .scale = static_cast<float>(config_.softmax_scale)});
   return gradient;

@@ -10,10 +10,11 @@
 namespace conclave {
 
 struct AttentionCoreConfig {
-  std::string name;       ///< "decoder.layers.0.self_attention": keys dropout
-  int64_t heads = 0;      ///< n
-  int64_t value_dim = 0;  ///< Dv
-  int64_t window = 0;     ///< keys a query sees, itself included; 0 = all before it
+  std::string name;        ///< "decoder.layers.0.self_attention": keys dropout
+  int64_t heads = 0;       ///< n, of this rank
+  int64_t first_head = 0;  ///< number of the first of them in the model
+  int64_t value_dim = 0;   ///< Dv
+  int64_t window = 0;      ///< keys a query sees, itself included; 0 = all before it
   double softmax_scale = 1;
   double dropout = 0;
 };
@@ -46,7 +47,7 @@ class AttentionCore {
  private:
   AttentionCoreConfig config_;
 
-  kernels::AttentionMask mask(const Context& context) const;
+  kernels::AttentionMask mask(const Context& context, int64_t sequence) const;
   kernels::AttentionDropout dropout(const Context& context) const;
   Tensor run(const Context& context, const AttentionHeads& heads, Tensor* lse) const;
 };

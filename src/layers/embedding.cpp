@@ -1,77 +1,93 @@
 #include "layers/embedding.h"
 
-#include "kernels/dropout.h"
+#include <algorithm>
+
 #include "kernels/embedding.h"
+#include "layers/position_dropout.h"
+#include "layers/tensor_region.h"
 
 namespace conclave {
 namespace {
 
 constexpr const char* kDropoutName = "embedding.dropout";
 
-Parameter* declare_table(ParameterStore& store, const char* name, int64_t rows, int64_t hidden, Initializer init,
-                         int uses) {
+ParameterSpec table_spec(const char* name, int64_t rows, const EmbeddingConfig& config) {
   ParameterSpec spec;
   spec.name = name;
-  spec.shard = ShardSpec::whole({rows, hidden});
-  spec.init = init;
+  spec.shard = ShardSpec::whole({rows, config.hidden});
+  spec.init = config.init;
   spec.role = ParameterRole::kEmbedding;
-  spec.gradient_uses = uses;
-  return store.declare(spec);
+  return spec;
 }
 
 }  // namespace
 
+VocabularyRows vocabulary_rows(int64_t vocab, const Slice& tensor) {
+  const int64_t share = (vocab + tensor.size - 1) / tensor.size, begin = share * tensor.rank;
+  CONCLAVE_USER_CHECK(share * (tensor.size - 1) < vocab,
+                      "a vocabulary of {} cannot be shared out over {} tensor-parallel ranks; use fewer of them", vocab,
+                      tensor.size);
+  return {begin, std::min(share, vocab - begin)};
+}
+
+void cut_vocabulary(ParameterSpec& spec, const Slice& tensor) {
+  if (tensor.is_whole()) return;
+  const std::vector<int64_t> shape = spec.shard.global_shape;
+  const VocabularyRows rows = vocabulary_rows(shape[0], tensor);
+  spec.shard = ShardSpec::intervals(shape, 0, {{rows.begin, rows.size}});
+  spec.local_shape = {rows.size, shape[1]};
+}
+
 Embedding::Embedding(ParameterStore& store, const EmbeddingConfig& config) : config_(config) {
-  table_ = declare_table(store, "embedding.word_embeddings.weight", config.vocab, config.hidden, config.init,
-                         1 + (config.tied ? 1 : 0) + (config.predicts ? 1 : 0));
-  if (config.max_positions > 0) {
-    positions_ = declare_table(store, "embedding.position_embeddings.weight", config.max_positions, config.hidden,
-                               config.init, config.predicts ? 2 : 1);
-  }
+  ParameterSpec table = table_spec("embedding.word_embeddings.weight", config.vocab, config);
+  table.gradient_uses = 1 + (config.tied ? 1 : 0) + (config.predicts ? 1 : 0);
+  cut_vocabulary(table, config.tensor);
+  table_ = store.declare(table);
+  if (config.max_positions == 0) return;
+  ParameterSpec positions = table_spec("embedding.position_embeddings.weight", config.max_positions, config);
+  positions.gradient_uses = config.predicts ? 2 : 1;
+  replicate_over_tensor(positions, config.tensor, false);
+  positions_ = store.declare(positions);
+}
+
+kernels::VocabularyShard Embedding::shard() const {
+  return {vocabulary_rows(config_.vocab, config_.tensor).begin, config_.vocab};
 }
 
 Tensor Embedding::forward(const Context& context, const Tensor& tokens) const {
-  const Tensor y = context.empty({tokens.size(1), tokens.size(0), config_.hidden}, "embedding");
+  const Tensor rows = context.empty({tokens.size(1), tokens.size(0), config_.hidden}, "embedding");
   {
     const Weight table(context.store, *table_);
-    kernels::embedding_forward(context.stream, {.ids = tokens, .table = table.tensor(), .y = y});
+    kernels::embedding_forward(context.stream, {.ids = tokens, .table = table.tensor(), .y = rows, .shard = shard()});
   }
-  if (positions_ != nullptr) {
+  // Each TP rank's rows are a part of a sum, to which positions belong once.
+  if (positions_ != nullptr && config_.tensor.rank == 0) {
     const Weight table(context.store, *positions_);
     kernels::embedding_forward(
         context.stream,
-        {.ids = context.batch.positions, .table = table.tensor(), .y = y, .accumulate = kernels::Accumulate::kAdd});
+        {.ids = context.batch.positions, .table = table.tensor(), .y = rows, .accumulate = kernels::Accumulate::kAdd});
   }
-  if (context.training && config_.dropout > 0) {
-    kernels::dropout_add(context.stream, {.x = y,
-                                          .residual = {},
-                                          .out = y,
-                                          .rate = static_cast<float>(config_.dropout),
-                                          .streams = context.random_streams(kDropoutName)});
-  }
+  const Tensor y = leave_tensor_region(context, rows, "embedding.output");
+  if (context.training && config_.dropout > 0) position_dropout_add(context, y, {}, y, config_.dropout, kDropoutName);
   return y;
 }
 
 void Embedding::backward(const Context& context, const Tensor& dy, const Tensor& tokens, EmbeddingUse use) const {
-  Tensor dtable_rows = dy;
+  Tensor drows = dy;
   if (context.training && config_.dropout > 0) {
-    dtable_rows = context.empty(dy.shape(), "embedding.dropout_backward");
-    kernels::dropout_add(context.stream, {.x = dy,
-                                          .residual = {},
-                                          .out = dtable_rows,
-                                          .rate = static_cast<float>(config_.dropout),
-                                          .streams = context.random_streams(kDropoutName)});
+    drows = context.empty(dy.shape(), "embedding.dropout_backward");
+    position_dropout_add(context, dy, {}, drows, config_.dropout, kDropoutName);
   }
-  context.weight_gradients.add(context.batch.index, [this, stream = context.stream, store = &context.store, dtable_rows,
+  drows = enter_tensor_region(context, drows, "embedding.doutput");
+  context.weight_gradients.add(context.batch.index, [this, stream = context.stream, store = &context.store, drows,
                                                      tokens, use, positions = context.batch.positions] {
     const bool predicts = use == EmbeddingUse::kPrediction;
-    const int token_use = predicts ? table_->spec.gradient_uses - 1 : 0;
-    kernels::embedding_backward(stream,
-                                {.ids = tokens, .dy = dtable_rows, .dtable = store->gradient(*table_, token_use)});
+    const Tensor dtable = store->gradient(*table_, predicts ? table_->spec.gradient_uses - 1 : 0);
+    kernels::embedding_backward(stream, {.ids = tokens, .dy = drows, .dtable = dtable, .shard = shard()});
     store->gradient_complete(*table_);
     if (positions_ == nullptr) return;
     kernels::embedding_backward(
-        stream, {.ids = positions, .dy = dtable_rows, .dtable = store->gradient(*positions_, predicts ? 1 : 0)});
+        stream, {.ids = positions, .dy = drows, .dtable = store->gradient(*positions_, predicts ? 1 : 0)});
     store->gradient_complete(*positions_);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "kernels/embedding.h"
 #include "nn/context.h"
 
 namespace conclave {
@@ -15,7 +16,16 @@ struct EmbeddingConfig {
   bool tied = false;      ///< the output layer shares the token table
   bool predicts = false;  ///< prediction depths read it as well
   Initializer init;
+  Slice tensor;  ///< cut over TP by rows of the token table
 };
+
+/// Rows [begin, begin + size) of the vocabulary that a TP rank holds: equal shares, the last one smaller.
+struct VocabularyRows {
+  int64_t begin = 0, size = 0;
+};
+VocabularyRows vocabulary_rows(int64_t vocab, const Slice& tensor);
+/// A [V,H] table cut by rows.
+void cut_vocabulary(ParameterSpec& spec, const Slice& tensor);
 
 /// Who reads the tables: each adds its gradient to a buffer of its own.
 enum class EmbeddingUse { kInput, kPrediction };
@@ -23,7 +33,7 @@ enum class EmbeddingUse { kInput, kPrediction };
 class Embedding {
  public:
   Embedding(ParameterStore& store, const EmbeddingConfig& config);
-  /// tokens [B,S] i32 -> [S,B,H].
+  /// tokens [B,S] i32 -> [S,B,H]; with sequence parallelism this rank's [S/TP,B,H].
   Tensor forward(const Context& context, const Tensor& tokens) const;
   /// Enqueues the tables' gradients.
   void backward(const Context& context, const Tensor& dy, const Tensor& tokens,
@@ -35,6 +45,7 @@ class Embedding {
   EmbeddingConfig config_;
   Parameter* table_;
   Parameter* positions_ = nullptr;
+  kernels::VocabularyShard shard() const;
 };
 
 }  // namespace conclave

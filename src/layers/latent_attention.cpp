@@ -3,47 +3,71 @@
 #include "kernels/cache.h"
 #include "kernels/columns.h"
 #include "kernels/latent_heads.h"
+#include "layers/tensor_region.h"
 
 namespace conclave {
 namespace {
 
 constexpr const char* kUpProjection = "mla_up_proj";
 
+// This rank's rows of a projection to all heads, `width` rows each.
+std::vector<OutputRows> head_rows(const LatentAttentionConfig& config, int64_t width) {
+  if (config.tensor.is_whole()) return {};
+  const int64_t share = config.tensor.share(config.heads);
+  return {{share * config.tensor.rank * width, share * width}};
+}
+
 }  // namespace
 
 LatentAttention::LatentAttention(ParameterStore& store, Device& device, const LatentAttentionConfig& config)
     : config_(config),
+      heads_(config.tensor.share(config.heads)),
       kv_down_(store, {.name = config.name + ".linear_kv_down_proj",
                        .in = config.hidden,
                        .out = config.kv_rank + config.rotated,
                        .bias = config.down_bias,
-                       .init = config.init}),
+                       .init = config.init,
+                       .replicas = config.tensor,
+                       .partial = config.sequence_parallel}),
       kv_up_(store, {.name = config.name + ".linear_kv_up_proj",
                      .in = config.kv_rank,
                      .out = config.heads * (config.plain + config.value),
-                     .init = config.init}),
+                     .init = config.init,
+                     .rows = head_rows(config, config.plain + config.value)}),
       projection_(store, {.name = config.name + ".linear_proj",
                           .in = config.heads * config.value,
                           .out = config.hidden,
                           .bias = config.projection_bias,
-                          .init = config.output_init}),
+                          .init = config.output_init,
+                          .input = config.tensor}),
       rotation_(device, config.rope),
       core_({.name = config.name,
-             .heads = config.heads,
+             .heads = heads_,
+             .first_head = heads_ * config.tensor.rank,
              .value_dim = config.value,
              .window = config.window,
              .softmax_scale = config.softmax_scale,
              .dropout = config.dropout}) {
   const int64_t width = config.heads * (config.plain + config.rotated);
-  const auto linear = [&](const char* name, int64_t in, int64_t out, bool bias) {
-    return std::make_unique<Linear>(
-        store, Linear::Config{.name = config.name + name, .in = in, .out = out, .bias = bias, .init = config.init});
+  const auto to_heads = [&](const char* name, int64_t in) {
+    return std::make_unique<Linear>(store, Linear::Config{.name = config.name + name,
+                                                          .in = in,
+                                                          .out = width,
+                                                          .bias = false,
+                                                          .init = config.init,
+                                                          .rows = head_rows(config, width / config.heads)});
   };
   if (config.q_rank == 0) {
-    q_ = linear(".linear_q_proj", config.hidden, width, false);
+    q_ = to_heads(".linear_q_proj", config.hidden);
   } else {
-    q_down_ = linear(".linear_q_down_proj", config.hidden, config.q_rank, config.down_bias);
-    q_up_ = linear(".linear_q_up_proj", config.q_rank, width, false);
+    q_down_ = std::make_unique<Linear>(store, Linear::Config{.name = config.name + ".linear_q_down_proj",
+                                                             .in = config.hidden,
+                                                             .out = config.q_rank,
+                                                             .bias = config.down_bias,
+                                                             .init = config.init,
+                                                             .replicas = config.tensor,
+                                                             .partial = config.sequence_parallel});
+    q_up_ = to_heads(".linear_q_up_proj", config.q_rank);
   }
   if (!config.latent_norm) return;
   if (config.q_rank > 0)
@@ -59,21 +83,24 @@ Tensor LatentAttention::query_latent(const Context& context, const Tensor& x, At
 }
 
 Tensor LatentAttention::queries(const Context& context, const Tensor& from) const {
-  const Tensor fused = (q_ ? q_ : q_up_)->forward(context, from);
+  const Tensor whole = enter_tensor_region(context, from, "attention.q_latent");
+  const Tensor fused = (q_ ? q_ : q_up_)->forward(context, whole);
   const Tensor q =
-      context.empty({from.size(1), config_.heads, from.size(0), config_.rotated + config_.plain}, "attention.q");
+      context.empty({whole.size(1), heads_, whole.size(0), config_.rotated + config_.plain}, "attention.q");
   kernels::split_latent_query(context.stream, {.fused = fused, .q = q, .rotated = config_.rotated});
   rotation_.turn(context, q, false);
   return q;
 }
 
 AttentionHeads LatentAttention::keys(const Context& context, const Tensor& latent, const Tensor& shared) const {
-  const int64_t sequence = latent.size(0), batch = latent.size(1);
-  const Tensor up = kv_up_.forward(context, latent);
+  const Tensor whole = enter_tensor_region(context, latent, "attention.kv_latent");
+  const Tensor whole_shared = enter_tensor_region(context, shared, "attention.shared_key");
+  const int64_t sequence = whole.size(0), batch = whole.size(1);
+  const Tensor up = kv_up_.forward(context, whole);
   AttentionHeads heads;
-  heads.k = context.empty({batch, config_.heads, sequence, config_.rotated + config_.plain}, "attention.k");
-  heads.v = context.empty({batch, config_.heads, sequence, config_.value}, "attention.v");
-  kernels::join_latent_keys(context.stream, {.up = up, .shared = shared, .k = heads.k, .v = heads.v});
+  heads.k = context.empty({batch, heads_, sequence, config_.rotated + config_.plain}, "attention.k");
+  heads.v = context.empty({batch, heads_, sequence, config_.value}, "attention.v");
+  kernels::join_latent_keys(context.stream, {.up = up, .shared = whole_shared, .k = heads.k, .v = heads.v});
   return heads;
 }
 
@@ -106,8 +133,10 @@ Tensor LatentAttention::forward(const Context& context, const SavedTensor& x_sav
   }
   if (kv_norm_) latent = kv_norm_->forward(context, context.keep(latent), latent, &saved->k_norm);
   AttentionHeads heads;
-  if (context.cache != nullptr)
-    return projection_.forward(context, from_cache(context, queries(context, q_from), latent, shared));
+  const auto project = [&](const Tensor& out) {
+    return leave_tensor_region(context, projection_.forward(context, out), "attention.output");
+  };
+  if (context.cache != nullptr) return project(from_cache(context, queries(context, q_from), latent, shared));
   heads = keys(context, latent, shared);
   rotation_.turn(context, heads.k, false);
   heads.q = queries(context, q_from);
@@ -121,7 +150,7 @@ Tensor LatentAttention::forward(const Context& context, const SavedTensor& x_sav
   const Tensor out = core_.forward(context, heads, &saved->core);
   if (context.with_gradient && context.save_policy.action(kUpProjection) == SaveAction::kRecompute)
     *saved->core.v = Tensor();
-  return projection_.forward(context, out);
+  return project(out);
 }
 
 // The cache holds the latent (as k) and the rotated shared key (as v); heads are made from them for every call.
@@ -153,29 +182,34 @@ Tensor LatentAttention::query_backward(const Context& context, const Tensor& dq,
   rotation_.turn(context, dq, true);
   const Tensor dfused = context.empty({dq.size(2), dq.size(0), dq.size(1) * dq.size(3)}, "attention.dq_projection");
   kernels::merge_latent_query(context.stream, {.q = dq, .fused = dfused, .rotated = config_.rotated});
-  if (q_) return q_->backward(context, dfused, saved.input);
-  Tensor dlatent = q_up_->backward(context, dfused, saved.q_latent);
+  const Linear& to_heads = q_ ? *q_ : *q_up_;
+  const Tensor from = to_heads.backward(context, dfused, entered(context, saved.q_latent, "attention.q_latent"));
+  Tensor dlatent = leave_tensor_region(context, from, "attention.dq_latent");
+  if (q_) return dlatent;
   if (q_norm_) dlatent = q_norm_->backward(context, dlatent, saved.q_norm);
   return q_down_->backward(context, dlatent, saved.input);
 }
 
 Tensor LatentAttention::backward(const Context& context, const Tensor& dy, const AttentionSaved& saved) const {
-  const int64_t sequence = dy.size(0), batch = dy.size(1);
-  const Tensor dout = projection_.backward(context, dy, saved.core.out);
+  const Tensor dwhole = enter_tensor_region(context, dy, "attention.doutput");
+  const int64_t sequence = dwhole.size(0), batch = dwhole.size(1);
+  const Tensor dout = projection_.backward(context, dwhole, saved.core.out);
   const AttentionHeads gradient = core_.backward(context, dout, saved.core);
   rotation_.turn(context, gradient.k, true);
-  const Tensor dup =
-      context.empty({sequence, batch, config_.heads * (config_.plain + config_.value)}, "attention.dkv_up");
-  const Tensor dshared = context.empty({sequence, batch, config_.rotated}, "attention.dshared_key");
+  const Tensor dup = context.empty({sequence, batch, heads_ * (config_.plain + config_.value)}, "attention.dkv_up");
+  Tensor dshared = context.empty({sequence, batch, config_.rotated}, "attention.dshared_key");
   kernels::join_latent_keys_backward(context.stream,
                                      {.dk = gradient.k, .dv = gradient.v, .dup = dup, .dshared = dshared});
-  Tensor dlatent = kv_up_.backward(context, dup, saved.key_latent);
+  dshared = leave_tensor_region(context, dshared, "attention.dshared_key");
+  Tensor dlatent = kv_up_.backward(context, dup, entered(context, saved.key_latent, "attention.kv_latent"));
+  dlatent = leave_tensor_region(context, dlatent, "attention.dkv_latent");
   if (kv_norm_) dlatent = kv_norm_->backward(context, dlatent, saved.k_norm);
-  const Tensor ddown = context.empty({sequence, batch, config_.kv_rank + config_.rotated}, "attention.dkv_down");
+  const Tensor ddown = context.empty({dlatent.size(0), batch, config_.kv_rank + config_.rotated}, "attention.dkv_down");
   kernels::join_columns(context.stream,
                         {.left = dlatent.as_matrix(), .right = dshared.as_matrix(), .x = ddown.as_matrix()});
   const Tensor dx = query_backward(context, gradient.q, saved);
-  kv_down_.backward_into(context, ddown, saved.input, dx, true);
+  kv_down_.add_input_gradient(context, ddown, dx);
+  kv_down_.enqueue_weight_gradient(context, ddown, saved.input);
   return dx;
 }
 

@@ -30,6 +30,8 @@ struct LatentAttentionConfig {
   double dropout = 0;
   RopeConfig rope;
   Initializer init, output_init;
+  Slice tensor;                    ///< cut over TP by heads: the up projections, linear_q_proj and linear_proj
+  bool sequence_parallel = false;  ///< the down projections see this TP rank's positions
 };
 
 /// Parameters: linear_q_proj, or linear_q_down_proj, q_layernorm and linear_q_up_proj; linear_kv_down_proj (rows of the
@@ -43,6 +45,7 @@ class LatentAttention final : public SelfAttention {
 
  private:
   LatentAttentionConfig config_;
+  int64_t heads_;  ///< of this rank
   std::unique_ptr<Linear> q_, q_down_, q_up_;
   std::unique_ptr<Norm> q_norm_, kv_norm_;
   Linear kv_down_, kv_up_, projection_;

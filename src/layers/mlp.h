@@ -18,18 +18,20 @@ struct MlpConfig {
   float clamp = 0;
   float linear_offset = 0;
   Initializer init, output_init;
+  Slice tensor;                    ///< cut over TP: F of FC1's outputs (of both halves, if gated) and of FC2's inputs
+  bool sequence_parallel = false;  ///< x is this TP rank's positions
 };
 
 struct MlpSaved {
   SavedTensor input;   ///< [..., H]
-  Tensor fc1;          ///< [R, F or 2F]
-  SavedTensor hidden;  ///< [R, F], activation output
+  Tensor fc1;          ///< [R, F or 2F] of this rank
+  SavedTensor hidden;  ///< [R, F] of this rank, activation output
 };
 
 class Mlp {
  public:
   Mlp(ParameterStore& store, const MlpConfig& config);
-  /// x [..., H] -> [..., H].
+  /// x [..., H] -> [..., H]; with sequence parallelism both are this rank's positions.
   Tensor forward(const Context& context, const SavedTensor& x_saved, const Tensor& x, MlpSaved* saved) const;
   Tensor backward(const Context& context, const Tensor& dy, const MlpSaved& saved) const;
 

@@ -3,14 +3,15 @@
 namespace conclave {
 namespace {
 
-Parameter* declare_vector(ParameterStore& store, const std::string& name, int64_t width, Initializer init,
-                          ParameterRole role, bool decay) {
+Parameter* declare_vector(ParameterStore& store, const std::string& name, const NormConfig& config, int64_t width,
+                          Initializer init, ParameterRole role, bool decay) {
   ParameterSpec spec;
   spec.name = name;
   spec.shard = ShardSpec::whole({width});
   spec.init = init;
   spec.role = role;
   spec.weight_decay = decay;
+  replicate_over_tensor(spec, config.replicas, config.partial);
   return store.declare(spec);
 }
 
@@ -19,9 +20,9 @@ Parameter* declare_vector(ParameterStore& store, const std::string& name, int64_
 Norm::Norm(ParameterStore& store, const std::string& name, const NormConfig& config, int64_t width, bool weight_decay)
     : config_(config), width_(width) {
   const Initializer one = config.one_plus ? Initializer::zeros() : Initializer::ones();
-  weight_ = declare_vector(store, name + ".weight", width, one, ParameterRole::kNorm, weight_decay);
+  weight_ = declare_vector(store, name + ".weight", config, width, one, ParameterRole::kNorm, weight_decay);
   if (config.kind == kernels::NormKind::kLayer)
-    bias_ = declare_vector(store, name + ".bias", width, Initializer::zeros(), ParameterRole::kBias, false);
+    bias_ = declare_vector(store, name + ".bias", config, width, Initializer::zeros(), ParameterRole::kBias, false);
 }
 
 void Norm::run(const Context& context, const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd) const {

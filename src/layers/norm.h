@@ -12,6 +12,8 @@ struct NormConfig {
   kernels::NormKind kind = kernels::NormKind::kRms;
   double epsilon = 1e-5;
   bool one_plus = false;  ///< weight stored minus one
+  Slice replicas;         ///< TP: every rank holds the weights
+  bool partial = false;   ///< every TP rank norms other rows
 };
 
 /// What the backward of a norm needs.

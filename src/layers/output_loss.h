@@ -16,14 +16,22 @@ struct LossTargets {
 
 struct LossResult {
   Tensor token_loss;                      ///< [T] f32, unmasked
-  Tensor dhidden;                         ///< [S,B,H], if a gradient was asked for
+  Tensor dhidden;                         ///< as hidden, if a gradient was asked for
   std::vector<Tensor> prediction_losses;  ///< [T] f32 by prediction depth
 };
 
 class OutputLoss {
  public:
-  /// `tied`: the embedding table to share; null for a table of its own, output_layer.weight [V,H].
-  OutputLoss(ParameterStore& store, const Parameter* tied, int64_t vocab, int64_t hidden, Initializer init);
+  struct Config {
+    const Parameter* tied = nullptr;  ///< the embedding table to share; null for a table of its own
+    int64_t vocab = 0, hidden = 0;    ///< V, H
+    Initializer init;
+    Slice tensor;  ///< the table is cut over TP by rows
+  };
+  /// Declares output_layer.weight [V,H] unless the table is shared.
+  OutputLoss(ParameterStore& store, const Config& config);
+
+  // `hidden` [S,B,H]; with sequence parallelism this rank's [S/TP,B,H]. Losses are of all positions on every TP rank.
 
   /// Loss alone.
   LossResult evaluate(const Context& context, const Tensor& hidden, const LossTargets& targets) const;
@@ -33,9 +41,12 @@ class OutputLoss {
   Tensor logits(const Context& context, const Tensor& hidden) const;
 
  private:
-  int64_t vocab_;
+  Config config_;
   int gradient_use_ = 0;
   const Parameter* table_;
+
+  LossResult run(const Context& context, const Tensor& hidden, const LossTargets& targets, bool with_gradient) const;
+  void run_whole(const Context& context, const Tensor& rows, const LossTargets& targets, const LossResult& out) const;
 };
 
 }  // namespace conclave

@@ -14,7 +14,7 @@ void add_to(const Context& context, const Tensor& x, const Tensor& target) {
 }  // namespace
 
 GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
-                   const FullRecompute& recompute)
+                   const FullRecompute& recompute, const ModelPart& part)
     : spec_(spec), range_(range), groups_(group_layers(recompute, range.end - range.begin)) {
   if (range.embedding) {
     embedding_ = std::make_unique<Embedding>(
@@ -24,20 +24,25 @@ GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec,
                                .dropout = spec.hidden_dropout,
                                .tied = spec.tied_embeddings && range.output,
                                .predicts = !spec.predictions.empty() && range.output,
-                               .init = Initializer::normal(spec.embedding_init_std)});
+                               .init = Initializer::normal(spec.embedding_init_std),
+                               .tensor = part.tensor});
   }
   for (int64_t i = range.begin; i < range.end; ++i) {
-    layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, {i})));
+    layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, {i}, part)));
   }
   for (const auto& layer : layers_) {
     if (layer->is_moe()) moe_layers_.push_back(layer.get());
   }
   if (!range.output) return;
-  final_norm_ = std::make_unique<Norm>(store, "decoder.final_layernorm", norm_config(spec.norm), spec.hidden);
-  output_ = std::make_unique<OutputLoss>(store, spec.tied_embeddings ? &embedding_->table() : nullptr, spec.vocab,
-                                         spec.hidden, matrix_initializer(spec, spec.hidden, spec.vocab, spec.init_std));
+  final_norm_ = std::make_unique<Norm>(store, "decoder.final_layernorm", norm_config(spec.norm, part), spec.hidden);
+  output_ = std::make_unique<OutputLoss>(
+      store, OutputLoss::Config{.tied = spec.tied_embeddings ? &embedding_->table() : nullptr,
+                                .vocab = spec.vocab,
+                                .hidden = spec.hidden,
+                                .init = matrix_initializer(spec, spec.hidden, spec.vocab, spec.init_std),
+                                .tensor = part.tensor});
   for (size_t depth = 0; depth < spec.predictions.size(); ++depth) {
-    predictions_.push_back(std::make_unique<PredictionDepth>(store, device, spec, static_cast<int64_t>(depth),
+    predictions_.push_back(std::make_unique<PredictionDepth>(store, device, spec, part, static_cast<int64_t>(depth),
                                                              recompute.method != FullRecompute::Method::kOff));
     if (predictions_.back()->layer().is_moe()) moe_layers_.push_back(&predictions_.back()->layer());
   }

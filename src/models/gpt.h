@@ -37,7 +37,7 @@ struct ChunkState {
 class GptChunk {
  public:
   GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
-           const FullRecompute& recompute);
+           const FullRecompute& recompute, const ModelPart& part = {});
 
   /// First chunk: tokens [B,S] -> hidden; other chunks take the message of the one before. After the last chunk the
   /// message is the input of the output product.

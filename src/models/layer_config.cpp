@@ -24,7 +24,7 @@ RopeConfig rope_config(const RopeSpec& rope) {
 }
 
 AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& attention, const std::string& layer,
-                                 int64_t index) {
+                                 int64_t index, const ModelPart& part) {
   AttentionConfig config;
   config.name = layer + ".self_attention";
   config.layer = index;
@@ -35,7 +35,11 @@ AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& att
   config.window = attention.window;
   config.qkv_bias = attention.qkv_bias;
   config.projection_bias = attention.projection_bias;
-  if (attention.qk_norm) config.qk_norm = norm_config(spec.norm);
+  config.tensor = part.tensor;
+  if (attention.qk_norm) {
+    config.qk_norm = norm_config(spec.norm, part);
+    config.qk_norm->partial = !part.tensor.is_whole();  // each rank norms its own heads
+  }
   config.qk_norm_decay = spec.norm_weight_decay_qk;
   config.softmax_scale = attention.softmax_scale();
   config.dropout = attention.dropout;
@@ -47,7 +51,7 @@ AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& att
 }
 
 LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& attention, const std::string& layer,
-                                    int64_t index) {
+                                    int64_t index, const ModelPart& part) {
   const LatentSpec& latent = *attention.latent;
   LatentAttentionConfig config;
   config.name = layer + ".self_attention";
@@ -56,6 +60,8 @@ LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& 
   config.heads = attention.heads;
   config.q_rank = latent.q_rank;
   config.kv_rank = latent.kv_rank;
+  config.tensor = part.tensor;
+  config.sequence_parallel = part.sequence_parallel;
   config.plain = latent.plain;
   config.rotated = latent.rotated;
   config.value = latent.value;
@@ -63,7 +69,7 @@ LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& 
   config.down_bias = latent.down_bias;
   config.projection_bias = attention.projection_bias;
   if (latent.norms) {
-    config.latent_norm = norm_config(spec.norm);
+    config.latent_norm = norm_config(spec.norm, part);
     config.latent_norm->epsilon = latent.epsilon;
   }
   config.norm_decay = spec.norm_weight_decay_qk;
@@ -76,9 +82,11 @@ LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& 
   return config;
 }
 
-MlpConfig mlp_config(const ModelSpec& spec, const MlpSpec& mlp, std::string name) {
+MlpConfig mlp_config(const ModelSpec& spec, const MlpSpec& mlp, std::string name, const ModelPart& part) {
   MlpConfig config;
   config.name = std::move(name);
+  config.tensor = part.tensor;
+  config.sequence_parallel = part.sequence_parallel;
   config.hidden = spec.hidden;
   config.width = mlp.width;
   config.activation = activation_from_word(mlp.activation);
@@ -138,9 +146,9 @@ RouterConfig router_config(const ModelSpec& spec, const RouterSpec& router, cons
 
 }  // namespace
 
-NormConfig norm_config(const NormSpec& spec) {
+NormConfig norm_config(const NormSpec& spec, const ModelPart& part) {
   return {spec.family == NormFamily::kLayerNorm ? kernels::NormKind::kLayer : kernels::NormKind::kRms, spec.epsilon,
-          spec.one_plus};
+          spec.one_plus, part.tensor, part.sequence_parallel};
 }
 
 Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, double std) {
@@ -148,30 +156,30 @@ Initializer matrix_initializer(const ModelSpec& spec, int64_t in, int64_t out, d
                              : Initializer::normal(std);
 }
 
-TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace& place) {
+TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace& place, const ModelPart& part) {
   const LayerSpec& layer = place.prediction ? spec.predictions.at(static_cast<size_t>(place.index))
                                             : spec.layers.at(static_cast<size_t>(place.index));
   TransformerLayerConfig config;
   config.name = place.prediction ? fmt::format("mtp.layers.{}.mtp_model_layer", place.index)
                                  : fmt::format("decoder.layers.{}", place.index);
   config.index = place.index + (place.prediction ? static_cast<int64_t>(spec.layers.size()) : 0);
-  config.norm = norm_config(spec.norm);
+  config.norm = norm_config(spec.norm, part);
   config.hidden = spec.hidden;
   config.hidden_dropout = spec.hidden_dropout;
   if (layer.attention.latent) {
     config.latent_attention =
-        std::make_unique<LatentAttentionConfig>(latent_config(spec, layer.attention, config.name, config.index));
+        std::make_unique<LatentAttentionConfig>(latent_config(spec, layer.attention, config.name, config.index, part));
   } else {
     config.attention =
-        std::make_unique<AttentionConfig>(attention_config(spec, layer.attention, config.name, config.index));
+        std::make_unique<AttentionConfig>(attention_config(spec, layer.attention, config.name, config.index, part));
   }
   const std::string name = config.name + ".mlp";
   if (layer.ffn == FfnKind::kDense) {
-    config.mlp = std::make_unique<MlpConfig>(mlp_config(spec, layer.mlp, name));
+    config.mlp = std::make_unique<MlpConfig>(mlp_config(spec, layer.mlp, name, part));
     return config;
   }
   config.moe = std::make_unique<MoeLayerConfig>();
-  const MlpConfig expert = mlp_config(spec, layer.moe.expert, name + ".experts");
+  const MlpConfig expert = mlp_config(spec, layer.moe.expert, name + ".experts", part);
   config.moe->experts = {.name = expert.name,
                          .experts = layer.moe.router.experts,
                          .hidden = expert.hidden,
@@ -186,7 +194,7 @@ TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace
     MlpSpec shared = layer.moe.expert;
     shared.width = layer.moe.shared_width;
     shared.bias = false;
-    config.moe->shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts"));
+    config.moe->shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts", part));
     config.moe->shared_gate = layer.moe.shared_gate;
   }
   config.moe->router = router_config(spec, layer.moe.router, config.name);

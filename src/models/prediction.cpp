@@ -5,19 +5,21 @@
 
 namespace conclave {
 
-PredictionDepth::PredictionDepth(ParameterStore& store, Device& device, const ModelSpec& spec, int64_t depth,
-                                 bool recompute)
+PredictionDepth::PredictionDepth(ParameterStore& store, Device& device, const ModelSpec& spec, const ModelPart& part,
+                                 int64_t depth, bool recompute)
     : name_(fmt::format("mtp.layers.{}", depth)),
       recompute_(recompute),
-      token_norm_(store, name_ + ".enorm", norm_config(spec.norm), spec.hidden),
-      hidden_norm_(store, name_ + ".hnorm", norm_config(spec.norm), spec.hidden),
+      token_norm_(store, name_ + ".enorm", norm_config(spec.norm, part), spec.hidden),
+      hidden_norm_(store, name_ + ".hnorm", norm_config(spec.norm, part), spec.hidden),
       join_(store, {.name = name_ + ".eh_proj",
                     .in = 2 * spec.hidden,
                     .out = spec.hidden,
                     .bias = false,
-                    .init = matrix_initializer(spec, 2 * spec.hidden, spec.hidden, spec.init_std)}),
-      layer_(store, device, make_layer_config(spec, {.index = depth, .prediction = true})),
-      final_norm_(store, name_ + ".final_layernorm", norm_config(spec.norm), spec.hidden) {}
+                    .init = matrix_initializer(spec, 2 * spec.hidden, spec.hidden, spec.init_std),
+                    .replicas = part.tensor,
+                    .partial = part.sequence_parallel}),
+      layer_(store, device, make_layer_config(spec, {.index = depth, .prediction = true}, part)),
+      final_norm_(store, name_ + ".final_layernorm", norm_config(spec.norm, part), spec.hidden) {}
 
 Tensor PredictionDepth::forward(const Context& context, const Embedding& embedding, const Tensor& tokens,
                                 const SavedTensor& hidden, PredictionState* state) const {

@@ -27,7 +27,8 @@ struct PredictionState {
 class PredictionDepth {
  public:
   /// Parameters mtp.layers.{depth}.{enorm,hnorm,eh_proj,final_layernorm,mtp_model_layer.*}.
-  PredictionDepth(ParameterStore& store, Device& device, const ModelSpec& spec, int64_t depth, bool recompute);
+  PredictionDepth(ParameterStore& store, Device& device, const ModelSpec& spec, const ModelPart& part, int64_t depth,
+                  bool recompute);
 
   /// hidden [S,B,H] of the depth before, or of the decoder after its norm; tokens [B,S] shifted to this depth.
   Tensor forward(const Context& context, const Embedding& embedding, const Tensor& tokens, const SavedTensor& hidden,

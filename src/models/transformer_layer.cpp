@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "kernels/dropout.h"
+#include "layers/position_dropout.h"
 
 namespace conclave {
 namespace {
@@ -34,14 +34,8 @@ TransformerLayer::TransformerLayer(ParameterStore& store, Device& device, const 
 
 Tensor TransformerLayer::add_dropped(const Context& context, const Tensor& x, const Tensor& residual,
                                      const char* place) const {
-  const bool drops = context.training && hidden_dropout_ > 0;
   const Tensor out = context.empty(x.shape(), "layer.hidden");
-  kernels::dropout_add(context.stream,
-                       {.x = x,
-                        .residual = residual,
-                        .out = out,
-                        .rate = drops ? static_cast<float>(hidden_dropout_) : 0.0f,
-                        .streams = drops ? context.random_streams(name_ + place) : std::vector<RandomStream>{}});
+  position_dropout_add(context, x, residual, out, hidden_dropout_, name_ + place);
   return out;
 }
 

@@ -11,6 +11,7 @@ SharedExpert::SharedExpert(ParameterStore& store, const MlpConfig& config, bool 
   spec.name = config.name + ".gate_weight";
   spec.shard = ShardSpec::whole({1, config.hidden});
   spec.init = config.init;
+  replicate_over_tensor(spec, config.tensor, config.sequence_parallel);
   gate_ = store.declare(spec);
 }
 

@@ -16,14 +16,21 @@
 
 namespace conclave {
 
+/// A run of neighbouring positions: rows [begin, begin + size) of a tensor [S,...] are positions [position, position +
+/// size) of the sequence.
+struct SequencePiece {
+  int64_t begin = 0, size = 0, position = 0;
+};
+
 /// What is known of a micro-batch before it runs.
 struct BatchInfo {
-  int64_t index = 0;               ///< within the step
-  int64_t sequence_length = 0;     ///< S
-  int64_t batch = 0;               ///< B
-  std::vector<uint64_t> ordinals;  ///< [B] number of each sample in the run: keys dropout, jitter and forced balance
-  Tensor positions;                ///< [B,S] i32
-  Tensor document_starts;          ///< [B,S] i32, only where documents are kept apart (see kernels/attention.h)
+  int64_t index = 0;                  ///< within the step
+  int64_t sequence_length = 0;        ///< S: positions that this rank's CP share has, all of them without CP
+  std::vector<SequencePiece> pieces;  ///< where they stand in the sequence; empty: at its start
+  int64_t batch = 0;                  ///< B
+  std::vector<uint64_t> ordinals;     ///< [B] number of each sample in the run: keys dropout, jitter and forced balance
+  Tensor positions;                   ///< [B,S] i32
+  Tensor document_starts;             ///< [B,S] i32, only where documents are kept apart (see kernels/attention.h)
   std::vector<Tensor> shifted_tokens;  ///< [B,S] i32 by prediction depth: tokens moved left by depth + 1; training only
   Tensor padding;                      ///< [T] u8, 1 = padding token, left out of the balancing losses; optional
 };
@@ -73,6 +80,13 @@ struct Context {
   void observe(std::string_view where, const Tensor& tensor) const {
     if (observer != nullptr) observer->see(stream, std::string(where), tensor);
   }
+
+  /// Which positions the rows of [S,B,...] tensors are: inside tensor-parallel regions, and outside, where sequence
+  /// parallelism shares them out over TP.
+  std::vector<SequencePiece> pieces_inside() const {
+    return batch.pieces.empty() ? std::vector<SequencePiece>{{0, batch.sequence_length, 0}} : batch.pieces;
+  }
+  std::vector<SequencePiece> pieces_outside() const;
 
   /// The random streams of an op, one per sequence of the micro-batch.
   std::vector<RandomStream> random_streams(std::string_view op) const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "layout/model_part.h"
 #include "tensor/shard.h"
 
 namespace conclave {
@@ -52,6 +53,13 @@ struct ParameterSpec {
   /// the order of the sum.
   int gradient_uses = 1;
 };
+
+/// Marks a parameter that every TP rank holds whole: the first counts it. `partial`: see partial_over_tensor.
+inline void replicate_over_tensor(ParameterSpec& spec, const Slice& tensor, bool partial) {
+  if (tensor.is_whole()) return;
+  spec.partial_over_tensor = partial;
+  spec.replica.assign(spec.shard.boxes.size(), tensor.rank == 0 ? 0 : 1);
+}
 
 /// Shape of the tensors that acquire() and gradient() return.
 inline const std::vector<int64_t>& local_shape(const ParameterSpec& spec) {

@@ -16,6 +16,20 @@ ShardSpec ShardSpec::whole(const std::vector<int64_t>& shape) {
   return {shape, {Box{std::vector<int64_t>(shape.size(), 0), shape}}};
 }
 
+ShardSpec ShardSpec::intervals(const std::vector<int64_t>& shape, size_t axis,
+                               const std::vector<std::pair<int64_t, int64_t>>& begin_and_size) {
+  ShardSpec out{shape, {}};
+  for (const auto& [begin, size] : begin_and_size) {
+    Box box{std::vector<int64_t>(shape.size(), 0), shape};
+    CONCLAVE_CHECK(begin >= 0 && size >= 0 && begin + size <= shape.at(axis), "[{}, {}) of an axis of {}", begin,
+                   begin + size, shape[axis]);
+    box.begin[axis] = begin;
+    box.size[axis] = size;
+    out.boxes.push_back(std::move(box));
+  }
+  return out;
+}
+
 int64_t ShardSpec::element_count() const {
   int64_t count = 0;
   for (const Box& box : boxes) count += box.element_count();

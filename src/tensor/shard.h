@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace conclave {
@@ -22,6 +23,9 @@ struct ShardSpec {
   std::vector<Box> boxes;
 
   static ShardSpec whole(const std::vector<int64_t>& shape);
+  /// Rows [begin, begin + size) of axis `axis` for each given interval, in order; everything on the other axes.
+  static ShardSpec intervals(const std::vector<int64_t>& shape, size_t axis,
+                             const std::vector<std::pair<int64_t, int64_t>>& begin_and_size);
   int64_t element_count() const;
   bool is_whole() const;
   /// Index in the global row-major order of local element `local`.

@@ -24,6 +24,14 @@ struct Setting {
   float dropout = 0;
   int64_t spare_keys = 0;  // room in the cache beyond the keys
   double scale = 1 / std::sqrt(static_cast<double>(size));
+  std::optional<AttentionPlace> place = std::nullopt;
+
+  AttentionPlace standing() const { return place.value_or(AttentionPlace{0, keys - queries, 0, keys, keys}); }
+  Setting at(AttentionPlace where) const {
+    Setting moved = *this;
+    moved.place = where;
+    return moved;
+  }
 
   std::string name(const char* pass) const {
     return fmt::format("{}_{}{}_{}x{}x{}_{}x{}_{}x{}", pass, dtype_name(dtype), label, batch, heads, groups, queries,
@@ -39,7 +47,7 @@ struct Setting {
     for (int64_t b = 0; b < batch && dropout > 0; ++b) list.emplace_back(5, "attention", static_cast<uint64_t>(b + 9));
     return list;
   }
-  AttentionMask mask(const OpTensors& t) const { return {causal, window, t.optional("document_starts")}; }
+  AttentionMask mask(const OpTensors& t) const { return {causal, window, t.optional("document_starts"), place}; }
 };
 
 // First key of each query's document: documents of uneven length, or starts that lie beyond the query itself.
@@ -48,7 +56,7 @@ Fill document_starts(const Setting& s) {
     std::vector<double> out;
     for (int64_t b = 0; b < s.batch; ++b) {
       for (int64_t i = 0; i < s.queries; ++i) {
-        const int64_t self = i + s.keys - s.queries, length = 7 + 5 * b;
+        const int64_t self = i + s.standing().first_query, length = 7 + 5 * b;
         const bool unseen = s.documents == Documents::kUnseen && i % 3 == 1;
         out.push_back(static_cast<double>(unseen ? s.keys : std::max<int64_t>(0, self) / length * length));
       }
@@ -78,6 +86,12 @@ ref::Attention<double> reference(const Setting& s, OpValues& v, ReferenceInputs&
   a.dropout_rate = s.dropout;
   a.streams = &inputs.streams;
   a.scale = s.scale;
+  const AttentionPlace place = s.standing();
+  a.first_head = place.first_head;
+  a.first_query = place.first_query;
+  a.first_key = place.first_key;
+  a.all_queries = place.queries;
+  a.all_keys = place.keys;
   a.q = v.data("q");
   a.k = v.data("k");
   a.v = v.data("v");
@@ -174,6 +188,12 @@ std::vector<Setting> settings(DType dtype) {
       {"_unseen", dtype, 2, 2, 1, 40, 40, 16, 16, true, 0, Documents::kUnseen},
       {"_dropout", dtype, 2, 4, 2, 75, 75, 16, 16, true, 0, Documents::kNone, 0.2f},
       {"_dropout_cached", dtype, 1, 2, 2, 7, 83, 16, 16, true, 20, Documents::kNone, 0.5f},
+      // Blocks of a longer attention: queries before, over and after the keys.
+      Setting{"_block_before", dtype, 1, 2, 1, 30, 40, 16, 16}.at({0, 10, 60, 100, 100}),
+      Setting{"_block_over", dtype, 2, 2, 1, 70, 75, 16, 16, true, 0, Documents::kNone, 0.3f}.at({4, 90, 80, 300, 300}),
+      Setting{"_block_after", dtype, 1, 2, 2, 40, 70, 16, 16, true, 90}.at({2, 150, 70, 200, 200}),
+      Setting{"_block_documents", dtype, 2, 2, 1, 50, 66, 16, 16, true, 0, Documents::kPacked}.at(
+          {0, 64, 32, 128, 128}),
   };
 }
 

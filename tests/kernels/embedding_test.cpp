@@ -81,6 +81,32 @@ GradientCase gradient_case() {
 }
 INSTANTIATE_TEST_SUITE_P(Embedding, GradientCheck, ::testing::Values(gradient_case()), gradient_name);
 
+TEST(Embedding, PiecesOfATableGiveTheWhole) {
+  const auto device = make_device("cpu");
+  const Stream stream = device->default_stream();
+  const Tensor ids = from_host<int32_t>(*device, {2, 3}, std::vector<int32_t>{0, 4, 2, 3, 1, 4}, {});
+  const auto filled = [&](Shape shape, float first) {
+    std::vector<float> data(static_cast<size_t>(shape.element_count()));
+    for (size_t i = 0; i < data.size(); ++i) data[i] = first + static_cast<float>(i);
+    return from_host<float>(*device, shape, data, {});
+  };
+  const Tensor table = filled({5, 2}, 1), dy = filled({3, 2, 2}, -4);
+  const Tensor whole = filled({3, 2, 2}, 0), sum = filled({3, 2, 2}, 0), gradient = filled({5, 2}, 0);
+  embedding_forward(stream, {ids, table, whole});
+  embedding_backward(stream, {ids, dy, gradient});
+  std::fill_n(sum.data<float>(), sum.element_count(), 0.0f);
+  for (const auto& [first, rows] : {std::pair<int64_t, int64_t>{0, 3}, {3, 2}}) {
+    const Tensor part = filled({3, 2, 2}, 7), dpart = filled({rows, 2}, static_cast<float>(2 * first));
+    const VocabularyShard shard{first, 5};
+    embedding_forward(stream, {ids, table.slice(first, first + rows), part, Accumulate::kOverwrite, shard});
+    for (int64_t i = 0; i < sum.element_count(); ++i) sum.data<float>()[i] += part.data<float>()[i];
+    embedding_backward(stream, {ids, dy, dpart, shard});
+    for (int64_t i = 0; i < dpart.element_count(); ++i)
+      EXPECT_EQ(dpart.data<float>()[i], gradient.data<float>()[first * 2 + i]) << first << " " << i;
+  }
+  for (int64_t i = 0; i < sum.element_count(); ++i) EXPECT_EQ(sum.data<float>()[i], whole.data<float>()[i]) << i;
+}
+
 TEST(Embedding, NamesAnIdOutsideTheVocabulary) {
   const auto device = make_device("cpu");
   for (const int32_t bad : {-1, 5}) {

@@ -249,8 +249,7 @@ class Pass {
                         float* probabilities, float* dscores) const {
     const auto drop = [&](float* rows) {
       for (int64_t r = 0; r < range.rows; ++r) {
-        const int64_t query = head.h * shape_.queries + first_row + r;
-        head.dropout.apply(query * shape_.keys + keys.begin, rows + r * kKeyBlock);
+        head.dropout.apply(shape_.element(head.h, first_row + r, keys.begin), rows + r * kKeyBlock);
       }
     };
     if (head.dropout) drop(dscores);

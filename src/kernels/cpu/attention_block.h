@@ -48,6 +48,7 @@ struct KeyRange {
 struct Visibility {
   bool causal;
   int64_t window, offset, keys;
+  int64_t first_key;      // position of key 0
   const int32_t* starts;  // of this sequence, or null
 
   KeyRange of(int64_t query) const {
@@ -55,7 +56,7 @@ struct Visibility {
     KeyRange range{0, keys};
     if (causal) range.last = std::min(keys, self + 1);
     if (window > 0) range.first = std::max<int64_t>(0, self + 1 - window);
-    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[query]);
+    if (starts != nullptr) range.first = std::max<int64_t>(range.first, starts[query] - first_key);
     return range;
   }
   /// Covers what queries [begin, end) see; documents only by way of each query.
@@ -73,7 +74,7 @@ struct Visibility {
 
 inline Visibility visibility(const AttentionMask& mask, const AttentionShape& shape, int64_t b) {
   const int32_t* starts = mask.document_starts ? mask.document_starts.data<int32_t>() + b * shape.queries : nullptr;
-  return {mask.causal, mask.window, shape.keys - shape.queries, shape.keys, starts};
+  return {mask.causal, mask.window, shape.offset(), shape.keys, shape.place.first_key, starts};
 }
 
 /// A tile of at most kRowTile queries against one block of keys: what each row sees of it, relative to the block.

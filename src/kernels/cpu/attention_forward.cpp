@@ -122,8 +122,7 @@ void attend(const Problem& p, const RowBlock& block, const KeyBlock& keys, float
     alignas(64) float rescale[kLanes];
     softmax_tile(p, range, scores, block.largest + row, block.totals + row * kLanes, rescale);
     for (int64_t r = 0; r < range.rows && p.dropout; ++r) {
-      const int64_t query = p.h * p.shape.queries + block.begin + row + r;
-      p.dropout.apply(query * p.shape.keys + keys.begin, scores + r * kKeyBlock);
+      p.dropout.apply(p.shape.element(p.h, block.begin + row + r, keys.begin), scores + r * kKeyBlock);
     }
     tile_product<kKeyBlock>({.a = scores + range.begin,
                              .a_row = kKeyBlock,

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/cpu/vector.h"
 #include "kernels/embedding_backend.h"
@@ -23,10 +24,16 @@ void forward(const EmbeddingForwardArgs& args) {
   const T* table = args.table.data<T>();
   T* y = args.y.data<T>();
   const bool add = args.accumulate == Accumulate::kAdd;
+  const int64_t rows = args.table.size(0);
 #pragma omp parallel for schedule(static) if (args.y.element_count() >= (1 << 15))
   for (int64_t t = 0; t < length * batch; ++t) {
-    const T* row = table + ids[t % batch * length + t / batch] * width;
+    const int64_t id = ids[t % batch * length + t / batch] - args.shard.first;
     T* out = y + t * width;
+    if (id < 0 || id >= rows) {
+      if (!add) std::memset(out, 0, static_cast<size_t>(width) * sizeof(T));
+      continue;
+    }
+    const T* row = table + id * width;
     if (!add) {
       copy_row(out, row, width * static_cast<int64_t>(sizeof(T)));
       continue;
@@ -52,6 +59,7 @@ void sort_tokens(const Tensor& ids, int64_t* keys) {
 template <typename T>
 void backward(const EmbeddingBackwardWork& work) {
   const int64_t tokens = work.args.ids.element_count(), width = work.args.dtable.size(1);
+  const int64_t first = work.args.shard.first, rows = work.args.dtable.size(0);
   int64_t* keys = work.order.data<int64_t>();
   sort_tokens(work.args.ids, keys);
   const T* dy = work.args.dy.data<T>();
@@ -61,7 +69,8 @@ void backward(const EmbeddingBackwardWork& work) {
   for (int64_t i = 0; i < tokens; ++i) {
     const int64_t id = id_of(keys[i]);
     if (i > 0 && id_of(keys[i - 1]) == id) continue;
-    float* out = dtable + id * width;
+    if (id < first || id >= first + rows) continue;
+    float* out = dtable + (id - first) * width;
     for (int64_t k = i; k < tokens && id_of(keys[k]) == id; ++k) {
       const T* row = dy + token_of(keys[k]) * width;
       for_each_vector(width, [&](int64_t j, int64_t n) CONCLAVE_INLINE_LAMBDA {
@@ -74,12 +83,13 @@ void backward(const EmbeddingBackwardWork& work) {
 }  // namespace
 
 void embedding_forward(const Stream&, const EmbeddingForwardArgs& args) {
-  check_ids("embedding_forward", args.ids, args.table.size(0));
+  check_ids("embedding_forward", args.ids, args.shard.total > 0 ? args.shard.total : args.table.size(0));
   args.table.dtype() == DType::kF32 ? forward<float>(args) : forward<BF16>(args);
 }
 
 void embedding_backward(const Stream&, const EmbeddingBackwardWork& work) {
-  check_ids("embedding_backward", work.args.ids, work.args.dtable.size(0));
+  const VocabularyShard& shard = work.args.shard;
+  check_ids("embedding_backward", work.args.ids, shard.total > 0 ? shard.total : work.args.dtable.size(0));
   work.args.dy.dtype() == DType::kF32 ? backward<float>(work) : backward<BF16>(work);
 }
 

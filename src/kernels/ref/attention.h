@@ -19,6 +19,7 @@ struct Attention {
   float dropout_rate = 0;
   const std::vector<RandomStream>* streams = nullptr;
   T scale = 1;
+  int64_t first_head = 0, first_query = 0, first_key = 0, all_queries = 0, all_keys = 0;  ///< place in the whole
   const T* q = nullptr;
   const T* k = nullptr;
   const T* v = nullptr;
@@ -30,15 +31,16 @@ struct Attention {
   T* dv = nullptr;
 
   bool sees(int64_t b, int64_t i, int64_t j) const {
-    const int64_t self = i + keys - queries;
-    if (causal && j > self) return false;
-    if (window > 0 && j <= self - window) return false;
-    return document_starts == nullptr || j >= document_starts[b * queries + i];
+    const int64_t self = first_query + i, key = first_key + j;
+    if (causal && key > self) return false;
+    if (window > 0 && key <= self - window) return false;
+    return document_starts == nullptr || key >= document_starts[b * queries + i];
   }
   /// What dropout makes of the probability of key j.
   T kept(int64_t b, int64_t h, int64_t i, int64_t j) const {
     if (dropout_rate == 0) return 1;
-    const auto element = static_cast<uint64_t>((h * queries + i) * keys + j);
+    const auto element =
+        static_cast<uint64_t>(((first_head + h) * all_queries + first_query + i) * all_keys + first_key + j);
     return (*streams)[static_cast<size_t>(b)].uniform(element) >= dropout_rate ? 1 / (1 - static_cast<T>(dropout_rate))
                                                                                : T{0};
   }

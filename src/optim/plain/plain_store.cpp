@@ -80,7 +80,7 @@ class PlainStore final : public TrainingStore {
 
   Tensor view(const Tensor& flat, const Parameter& parameter) const {
     const Placed& place = placed_[static_cast<size_t>(parameter.index)];
-    return flat.flat_slice(place.begin, place.count).view(Shape(parameter.spec.shard.global_shape));
+    return flat.flat_slice(place.begin, place.count).view(Shape(local_shape(parameter.spec)));
   }
   Tensor flat(DType dtype, MemoryCategory category, const char* name) const {
     return Tensor::empty(device_, {elements_}, dtype, {category, name});
@@ -92,7 +92,6 @@ class PlainStore final : public TrainingStore {
 
 Parameter* PlainStore::declare(ParameterSpec spec) {
   CONCLAVE_CHECK(!main_.defined(), "'{}' declared after allocation", spec.name);
-  CONCLAVE_CHECK(spec.shard.is_whole(), "'{}' is sharded, this store holds everything whole", spec.name);
   for (const Placed& other : placed_)
     CONCLAVE_CHECK(other.parameter->spec.name != spec.name, "two parameters are called '{}'", spec.name);
   Placed place;
@@ -134,7 +133,7 @@ void PlainStore::allocate(uint64_t seed) {
   gradients_ = flat(DType::kF32, MemoryCategory::kGradients, "gradients");
   for (Placed& place : placed_) {
     for (int use = 1; use < place.parameter->spec.gradient_uses; ++use) {
-      place.extra_uses.push_back(Tensor::empty(device_, Shape(place.parameter->spec.shard.global_shape), DType::kF32,
+      place.extra_uses.push_back(Tensor::empty(device_, Shape(local_shape(place.parameter->spec)), DType::kF32,
                                                {MemoryCategory::kGradients, "gradients of further uses"}));
     }
   }
