@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,25 +17,32 @@ enum class DeviceKind { kCpu, kCuda, kSim };
 
 class Device;
 
-/// An ordered queue of work on a device. On cpu and sim work is done before the call returns. Copyable handle.
+/// An ordered queue of work on a device. Copyable handle. On cpu and sim the work of the default stream is done before
+/// the call returns, and kernels run on the default stream only; side streams (Device::make_stream) carry host work:
+/// collectives, copies.
 class Stream {
  public:
   explicit Stream(Device& device, void* native = nullptr) : device_(&device), native_(native) {}
   Device& device() const { return *device_; }
   void* native() const { return native_; }
+  bool is_default() const { return native_ == nullptr; }
 
  private:
   Device* device_;
   void* native_;
 };
 
-/// A point in a stream's work that the host or another stream can wait for. On cpu and sim it is always reached.
+/// A point in a stream's work that the host or another stream can wait for. Before the first record() it counts as
+/// reached. Waiting throws what the work before the point threw. On cpu and sim, what work of a side stream holds
+/// (tensors) is let go when the host or the default stream waits for an event after it, never earlier: every use of a
+/// side stream needs such a wait, or Device::synchronize().
 class Event {
  public:
   virtual ~Event() = default;
   virtual void record(const Stream& stream) = 0;
   virtual void wait_on(const Stream& stream) = 0;  ///< makes `stream` wait for the recorded point
   virtual void synchronize() = 0;                  ///< makes the host wait
+  virtual bool is_reached() const = 0;             ///< asks without waiting
 };
 
 class Device {
@@ -46,7 +54,13 @@ class Device {
   virtual DeviceKind kind() const = 0;
   virtual std::string name() const = 0;
   virtual Stream default_stream() = 0;
+  /// A stream beside the default one; it lives as long as the device. On cpu a thread of its own serves it.
+  virtual Stream make_stream(const std::string& name) = 0;
+  /// Carries out host work in the order of the stream: now on the default stream of cpu and sim. What `work` captures
+  /// is kept until the host waits for it (Event). It must not allocate on this device or run kernels.
+  virtual void run_on(const Stream& stream, std::function<void()> work) = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
+  /// The host waits for all streams.
   virtual void synchronize() = 0;
 
   /// Copies between host memory and this device's memory, in stream order; done on return for cpu. `sim` ignores the

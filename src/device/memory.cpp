@@ -18,27 +18,33 @@ MemoryBlock::~MemoryBlock() { owner_->release(*this); }
 std::shared_ptr<MemoryBlock> Allocator::allocate(int64_t bytes, MemoryTag tag) {
   CONCLAVE_CHECK(bytes >= 0, "negative allocation of {} bytes for '{}'", bytes, tag.name);
   const int64_t rounded = round_up(bytes, kAlignment);
+  const std::lock_guard lock(mutex_);
   CONCLAVE_USER_CHECK(
       limit_ == 0 || statistics_.current_total + rounded <= limit_,
       "[device/memory] out of memory: {} for '{}' on top of {} would pass the limit of {}; use a smaller "
       "--micro-batch-size, --recompute-granularity, or a larger limit\n{}",
-      human_bytes(rounded), tag.name, human_bytes(statistics_.current_total), human_bytes(limit_), report());
+      human_bytes(rounded), tag.name, human_bytes(statistics_.current_total), human_bytes(limit_), table());
   auto block = std::make_shared<MemoryBlock>(*this, rounded == 0 ? nullptr : take(rounded), rounded, tag);
+  book(rounded, tag);
+  return block;
+}
+
+void Allocator::book(int64_t bytes, const MemoryTag& tag) {
   const auto category = static_cast<size_t>(tag.category);
-  statistics_.current[category] += rounded;
-  statistics_.current_total += rounded;
+  statistics_.current[category] += bytes;
+  statistics_.current_total += bytes;
   statistics_.allocation_count += 1;
   statistics_.category_peak[category] = std::max(statistics_.category_peak[category], statistics_.current[category]);
-  if (track_names_) names_now_[fmt::format("{}/{}", memory_category_name(tag.category), tag.name)] += rounded;
+  if (track_names_) names_now_[fmt::format("{}/{}", memory_category_name(tag.category), tag.name)] += bytes;
   if (statistics_.current_total > statistics_.peak_total) {
     statistics_.peak_total = statistics_.current_total;
     statistics_.at_peak = statistics_.current;
     if (track_names_) names_at_peak_ = names_now_;
   }
-  return block;
 }
 
 void Allocator::release(MemoryBlock& block) {
+  const std::lock_guard lock(mutex_);
   statistics_.current[static_cast<size_t>(block.tag().category)] -= block.bytes();
   statistics_.current_total -= block.bytes();
   if (track_names_)
@@ -46,16 +52,40 @@ void Allocator::release(MemoryBlock& block) {
   if (block.bytes() > 0) give_back(block.data(), block.bytes());
 }
 
+MemoryStatistics Allocator::statistics() const {
+  const std::lock_guard lock(mutex_);
+  return statistics_;
+}
+
+void Allocator::set_name_tracking(bool on) {
+  const std::lock_guard lock(mutex_);
+  track_names_ = on;
+}
+
+void Allocator::set_limit(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  limit_ = bytes;
+}
+
 void Allocator::reset_peak() {
+  const std::lock_guard lock(mutex_);
   statistics_.peak_total = statistics_.current_total;
   statistics_.at_peak = statistics_.current;
   statistics_.category_peak = statistics_.current;
   names_at_peak_ = names_now_;
 }
 
-const std::map<std::string, int64_t>& Allocator::names_at_peak() const { return names_at_peak_; }
+std::map<std::string, int64_t> Allocator::names_at_peak() const {
+  const std::lock_guard lock(mutex_);
+  return names_at_peak_;
+}
 
 std::string Allocator::report() const {
+  const std::lock_guard lock(mutex_);
+  return table();
+}
+
+std::string Allocator::table() const {
   std::string out = fmt::format("{:<12} {:>12} {:>12}\n", "memory", "now", "at peak");
   for (int i = 0; i < kMemoryCategoryCount; ++i) {
     const auto index = static_cast<size_t>(i);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -53,22 +54,23 @@ class MemoryBlock {
   MemoryTag tag_;
 };
 
-/// Hands out aligned blocks and keeps the books. Not thread-safe: one thread drives a device.
+/// Hands out aligned blocks and keeps the books. Safe from several threads; the books are the same in every run as long
+/// as one thread drives the device.
 class Allocator {
  public:
   static constexpr int64_t kAlignment = 64;
   virtual ~Allocator() = default;
 
   std::shared_ptr<MemoryBlock> allocate(int64_t bytes, MemoryTag tag);
-  const MemoryStatistics& statistics() const { return statistics_; }
+  MemoryStatistics statistics() const;
   /// Forgets the peaks: they start again from what is held now.
   void reset_peak();
   /// Bytes by tag name when the total was highest ("category/name" -> bytes).
-  const std::map<std::string, int64_t>& names_at_peak() const;
+  std::map<std::string, int64_t> names_at_peak() const;
   /// Keeps books by name as well (a little slower); off by default.
-  void set_name_tracking(bool on) { track_names_ = on; }
+  void set_name_tracking(bool on);
   /// Allocations above this total throw UserError naming what holds what; 0 = no limit.
-  void set_limit(int64_t bytes) { limit_ = bytes; }
+  void set_limit(int64_t bytes);
   /// Table of current and peak bytes for people.
   std::string report() const;
 
@@ -79,6 +81,9 @@ class Allocator {
  private:
   friend class MemoryBlock;
   void release(MemoryBlock& block);
+  void book(int64_t bytes, const MemoryTag& tag);
+  std::string table() const;
+  mutable std::mutex mutex_;
   MemoryStatistics statistics_;
   bool track_names_ = false;
   int64_t limit_ = 0;

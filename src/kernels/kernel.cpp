@@ -12,6 +12,11 @@ void check_tensor(const char* op, const char* name, const Tensor& tensor, const 
                  describe(tensor));
 }
 
+void check_stream(const char* op, const Stream& stream) {
+  CONCLAVE_CHECK(stream.is_default() || stream.device().kind() == DeviceKind::kCuda,
+                 "[kernels/{}] runs on the default stream of {} only", op, stream.device().name());
+}
+
 void throw_without_cuda(const char* op) {
   throw_user(
       fmt::format("[kernels/{}] has no CUDA form in this program; use --device cpu, or build the `cuda` preset", op));

@@ -17,19 +17,20 @@ enum class Accumulate { kOverwrite, kAdd };
 
 /// Calls BACKEND::op(stream, args) for the stream's device. Each name must exist in cpu, sim and cuda (or no_cuda): a
 /// forgotten one fails to link.
-#define CONCLAVE_KERNEL_DISPATCH(op, stream, args) \
-  do {                                             \
-    switch ((stream).device().kind()) {            \
-      case ::conclave::DeviceKind::kCpu:           \
-        cpu::op((stream), (args));                 \
-        break;                                     \
-      case ::conclave::DeviceKind::kSim:           \
-        sim::op((stream), (args));                 \
-        break;                                     \
-      case ::conclave::DeviceKind::kCuda:          \
-        cuda::op((stream), (args));                \
-        break;                                     \
-    }                                              \
+#define CONCLAVE_KERNEL_DISPATCH(op, stream, args)  \
+  do {                                              \
+    ::conclave::kernels::check_stream(#op, stream); \
+    switch ((stream).device().kind()) {             \
+      case ::conclave::DeviceKind::kCpu:            \
+        cpu::op((stream), (args));                  \
+        break;                                      \
+      case ::conclave::DeviceKind::kSim:            \
+        sim::op((stream), (args));                  \
+        break;                                      \
+      case ::conclave::DeviceKind::kCuda:           \
+        cuda::op((stream), (args));                 \
+        break;                                      \
+    }                                               \
   } while (false)
 
 /// Declares the three back ends of an op in the current namespace.
@@ -57,6 +58,9 @@ enum class Accumulate { kOverwrite, kAdd };
   void op(const Stream&, const Args&) { throw_without_cuda(#op); } \
   }
 [[noreturn]] void throw_without_cuda(const char* op);
+
+/// Kernels of cpu and sim are done on return: they may not be given a side stream, whose work may be behind.
+void check_stream(const char* op, const Stream& stream);
 
 /// Throws unless `tensor` has this shape and dtype: "[kernels/gemm] c must be f32 [3, 5]; got bf16 [3, 4]".
 void check_tensor(const char* op, const char* name, const Tensor& tensor, const Shape& shape, DType dtype);

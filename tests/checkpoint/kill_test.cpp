@@ -12,8 +12,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_cases.h"
-#include "checkpoint/thread_ranks.h"
 #include "checkpoint/writer.h"
+#include "comm/communicator.h"
 
 namespace conclave {
 namespace {
@@ -22,13 +22,12 @@ namespace {
 // or the next.
 [[noreturn]] void save_for_ever(const std::string& run_directory, SaveMode mode, int64_t first) {
   const auto device = make_device("cpu");
-  cases::Meeting meeting(1);
-  cases::ThreadRank world(meeting, 0);
+  const auto world = make_self_communicator("world");
   CheckpointWriterSettings settings;
   settings.run_directory = run_directory;
   settings.mode = mode;
   settings.retention = {0, 3};
-  CheckpointWriter writer(settings, world, device->default_stream());
+  CheckpointWriter writer(settings, *world, device->default_stream());
   std::vector<StoredTensor> tensors = cases::some_tensors();
   tensors.pop_back();  // without the long one, so that the short phases of a save are hit more often
   for (int64_t iteration = find_checkpoint(run_directory)->iteration + first;; ++iteration) {
@@ -57,11 +56,10 @@ TEST(Kill, EveryInstantLeavesACompleteCheckpoint) {
   double one_save = 0;
   {
     const auto device = make_device("cpu");
-    cases::Meeting meeting(1);
-    cases::ThreadRank world(meeting, 0);
+    const auto world = make_self_communicator("world");
     CheckpointWriterSettings settings;
     settings.run_directory = run;
-    CheckpointWriter writer(settings, world, device->default_stream());
+    CheckpointWriter writer(settings, *world, device->default_stream());
     std::vector<cases::Held> held;
     for (const StoredTensor& tensor : cases::some_tensors())
       held.push_back(cases::hold(tensor, ShardSpec::whole(tensor.shape), 1));

@@ -48,13 +48,12 @@ class Alone : public testing::Test {
  protected:
   TemporaryFolder folder_;
   std::unique_ptr<Device> device_ = make_device("cpu");
-  cases::Meeting meeting_{1};
-  cases::ThreadRank world_{meeting_, 0};
+  std::unique_ptr<Communicator> world_ = make_self_communicator("world");
 
   CheckpointWriter writer(SaveMode mode, Retention retention = {}) {
     CheckpointWriterSettings settings = settings_for(folder_.path() + "/run", mode);
     settings.retention = retention;
-    return CheckpointWriter(settings, world_, device_->default_stream());
+    return CheckpointWriter(settings, *world_, device_->default_stream());
   }
   void save(CheckpointWriter& writer, int64_t iteration) {
     const auto held = whole_state(iteration);

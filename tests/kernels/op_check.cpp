@@ -24,6 +24,8 @@ class ClaimsToBeCuda final : public Device {
   DeviceKind kind() const override { return DeviceKind::kCuda; }
   std::string name() const override { return "cuda"; }
   Stream default_stream() override { return Stream(*this); }
+  Stream make_stream(const std::string&) override { return Stream(*this); }
+  void run_on(const Stream&, std::function<void()>) override {}
   std::unique_ptr<Event> make_event() override { return nullptr; }
   void synchronize() override {}
   void copy_from_host(const Stream&, void*, const void*, int64_t) override {}

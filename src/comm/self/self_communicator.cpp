@@ -1,4 +1,7 @@
-#include "comm/communicator.h"
+#include <cstring>
+
+#include "comm/call.h"
+#include "comm/world.h"
 #include "kernels/elementwise.h"
 
 namespace conclave {
@@ -6,28 +9,32 @@ namespace {
 
 class SelfCommunicator final : public Communicator {
  public:
-  explicit SelfCommunicator(std::string group) : group_(std::move(group)) {}
-  const std::string& group() const override { return group_; }
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  void all_reduce(const Stream&, const Tensor&, ReduceOp, const char*) override {}
-  void reduce_scatter(const Stream& stream, const Tensor& in, const Tensor& out, const char*) override {
-    copy(stream, in, out);
-  }
-  void all_gather(const Stream& stream, const Tensor& in, const Tensor& out, const char*) override {
-    copy(stream, in, out);
-  }
-  void all_to_all_rows(const Stream& stream, const Tensor& in, const std::vector<int64_t>&, const Tensor& out,
-                       const std::vector<int64_t>&, const char*) override {
-    copy(stream, in, out);
-  }
-  void broadcast(const Stream&, const Tensor&, int, const char*) override {}
-  void barrier(const char*) override {}
+  explicit SelfCommunicator(const std::string& group) : Communicator(group, {0}, 0) {}
 
- private:
-  std::string group_;
-  static void copy(const Stream& stream, const Tensor& in, const Tensor& out) {
-    if (in.raw() != out.raw() || in.raw() == nullptr) kernels::cast(stream, {.x = in, .y = out});
+ protected:
+  void submit(const Stream& stream, CollectiveCall call) override {
+    if (stream.device().kind() == DeviceKind::kCuda) {
+      if (call.in.defined() && call.in.raw() != call.out.raw()) kernels::cast(stream, {.x = call.in, .y = call.out});
+      return;
+    }
+    stream.device().run_on(stream, [call = std::move(call)] {
+      const std::byte* from = call.in.raw();
+      if (from != nullptr && from != call.out.raw() && call.in.bytes() > 0) {
+        std::memcpy(call.out.raw(), from, static_cast<size_t>(call.in.bytes()));
+      }
+    });
+  }
+  void wait_for_all(CollectiveCall) override {}
+};
+
+class SelfWorld final : public World {
+ public:
+  SelfWorld() : World(0, 1) {}
+  const char* transport() const override { return "self"; }
+
+ protected:
+  std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int64_t>&, int) override {
+    return make_self_communicator(name);
   }
 };
 
@@ -36,5 +43,7 @@ class SelfCommunicator final : public Communicator {
 std::unique_ptr<Communicator> make_self_communicator(const std::string& group) {
   return std::make_unique<SelfCommunicator>(group);
 }
+
+std::unique_ptr<World> make_self_world() { return std::make_unique<SelfWorld>(); }
 
 }  // namespace conclave

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "device/side_stream.h"
 
 namespace conclave {
 namespace {
@@ -34,26 +35,34 @@ class HostAllocator final : public Allocator {
   void give_back(std::byte* data, int64_t) override { std::free(data); }
 };
 
-class ReachedEvent final : public Event {
- public:
-  void record(const Stream&) override {}
-  void wait_on(const Stream&) override {}
-  void synchronize() override {}
-};
-
 class CpuDevice final : public Device {
  public:
   CpuDevice() : Device(std::make_unique<HostAllocator>()) { keep_heap_pages(); }
   DeviceKind kind() const override { return DeviceKind::kCpu; }
   std::string name() const override { return "cpu"; }
   Stream default_stream() override { return Stream(*this); }
-  std::unique_ptr<Event> make_event() override { return std::make_unique<ReachedEvent>(); }
-  void synchronize() override {}
-  void copy_from_host(const Stream&, void* destination, const void* source, int64_t bytes) override {
-    if (bytes > 0) std::memcpy(destination, source, static_cast<size_t>(bytes));
+  Stream make_stream(const std::string& name) override { return streams_.make(*this, name); }
+  void run_on(const Stream& stream, std::function<void()> work) override {
+    SideStreams::run_on(stream, std::move(work));
   }
-  void copy_to_host(const Stream&, void* destination, const void* source, int64_t bytes) override {
-    if (bytes > 0) std::memcpy(destination, source, static_cast<size_t>(bytes));
+  std::unique_ptr<Event> make_event() override { return SideStreams::make_event(); }
+  void synchronize() override { streams_.synchronize(); }
+  void copy_from_host(const Stream& stream, void* destination, const void* source, int64_t bytes) override {
+    copy(stream, destination, source, bytes);
+  }
+  void copy_to_host(const Stream& stream, void* destination, const void* source, int64_t bytes) override {
+    copy(stream, destination, source, bytes);
+  }
+
+ private:
+  SideStreams streams_{SideStream::Mode::kThread};
+
+  void copy(const Stream& stream, void* destination, const void* source, int64_t bytes) {
+    if (bytes == 0) return;
+    run_on(stream, [=] { std::memcpy(destination, source, static_cast<size_t>(bytes)); });
+    const auto done = make_event();
+    done->record(stream);
+    done->synchronize();
   }
 };
 

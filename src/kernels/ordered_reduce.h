@@ -1,0 +1,25 @@
+// Sums, maxima and minima over the buffers of several ranks, element by element, in host memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/dtype.h"
+
+namespace conclave::kernels {
+
+enum class ReduceRule { kSum, kMax, kMin };
+
+/// outputs[j][i] = inputs[0][i] op inputs[1][i] op ..., from left to right, for i < count and every j. f32, f64, bf16
+/// (accumulated in f32, rounded once), i32, i64, u8 (integers modulo 2^bits). A NaN among the inputs gives NaN. Inputs
+/// and outputs may be the same places, but not overlap otherwise. One thread.
+struct OrderedReduceArgs {
+  std::span<const std::byte* const> inputs;
+  std::span<std::byte* const> outputs;
+  int64_t count = 0;
+  DType dtype = DType::kF32;
+  ReduceRule rule = ReduceRule::kSum;
+};
+void ordered_reduce(const OrderedReduceArgs& args);
+
+}  // namespace conclave::kernels
