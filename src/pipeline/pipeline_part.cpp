@@ -1,0 +1,73 @@
+#include "pipeline/pipeline_part.h"
+
+#include "base/error.h"
+
+namespace conclave {
+namespace {
+
+PipelineStepArgs step_args(const PipelinePart& part, int64_t micro_batches, PipelineWork work) {
+  PipelineStepArgs args;
+  args.shape = {part.ranks, part.chunks, micro_batches, part.group_size, false, work};
+  args.span = part.span;
+  args.weight_gradients = part.weight_gradients;
+  args.messages = part.messages;
+  return args;
+}
+
+}  // namespace
+
+PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, const ProcessGroups& groups) {
+  const ParallelOptions& parallel = options.parallel;
+  PipelinePart part;
+  part.rank = groups.layout().dense(groups.rank()).pipeline;
+  part.ranks = groups.layout().sizes().pipeline;
+  part.chunks = placement.virtual_size;
+  part.span = stage_span(placement);
+  part.group_size = parallel.microbatch_group_size_per_virtual_pipeline_stage;
+  if (part.chunks > 1 && parallel.overlap_p2p_communication) part.messages = MessageTiming::kEarly;
+  return part;
+}
+
+void check_placement(const ModelSpec& spec, const LayerPlacement& placement) {
+  const StageSpan span = stage_span(placement);
+  const auto last = static_cast<int64_t>(placement.stages.size()) - 1;
+  CONCLAVE_USER_CHECK(
+      !spec.tied_embeddings || span.first == span.last || (span.first == 0 && span.last == last),
+      "with tied embeddings the first pipeline stage must hold the embedding and the last one the loss; got stages {} "
+      "and {} of {}; move E and L to the ends of --pipeline-model-parallel-layout, or add "
+      "--untie-embeddings-and-output-weights",
+      span.first, span.last, last + 1);
+  if (spec.predictions.empty() || last == 0) return;
+  CONCLAVE_USER_CHECK(
+      !placement.at(span.last % (last + 1), 0).mtp_layers.empty() || !placement.stages[static_cast<size_t>(span.last)].mtp_layers.empty(),
+      "prediction layers (m) must stand in the stage of the loss (L); move them in --pipeline-model-parallel-layout");
+}
+
+std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ModelSpec& spec,
+                                                   const LayerPlacement& placement, int64_t pipeline_rank,
+                                                   const FullRecompute& recompute) {
+  check_placement(spec, placement);
+  std::vector<std::unique_ptr<GptChunk>> chunks;
+  for (int64_t i = 0; i < placement.virtual_size; ++i) {
+    const StagePlacement& stage = placement.at(pipeline_rank, i);
+    const ChunkRange range{stage.first_layer, stage.first_layer + stage.layers, stage.embedding, stage.loss};
+    chunks.push_back(std::make_unique<GptChunk>(store, device, spec, range, recompute));
+  }
+  return chunks;
+}
+
+std::vector<const GptChunk*> pointers(const std::vector<std::unique_ptr<GptChunk>>& chunks) {
+  std::vector<const GptChunk*> out;
+  for (const auto& chunk : chunks) out.push_back(chunk.get());
+  return out;
+}
+
+std::vector<StepAction> training_actions(const PipelinePart& part, int64_t micro_batches) {
+  return pipeline_step(step_args(part, micro_batches, PipelineWork::kTraining), part.rank);
+}
+
+std::vector<StepAction> evaluation_actions(const PipelinePart& part, int64_t micro_batches) {
+  return pipeline_step(step_args(part, micro_batches, PipelineWork::kForwardOnly), part.rank);
+}
+
+}  // namespace conclave
