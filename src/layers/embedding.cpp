@@ -20,6 +20,13 @@ ParameterSpec table_spec(const char* name, int64_t rows, const EmbeddingConfig& 
   return spec;
 }
 
+// In the order input, output, predictions, over the stages too: so every layout adds in the order of one process.
+int token_uses(const EmbeddingConfig& config) {
+  const int others = (config.tied ? 1 : 0) + (config.predicts ? 1 : 0);
+  if (config.copy == TableCopy::kFirstStage) return 1;
+  return config.copy == TableCopy::kLastStage ? others : 1 + others;
+}
+
 }  // namespace
 
 VocabularyRows vocabulary_rows(int64_t vocab, const Slice& tensor) {
@@ -39,10 +46,12 @@ void cut_vocabulary(ParameterSpec& spec, const Slice& tensor) {
 }
 
 Embedding::Embedding(ParameterStore& store, const EmbeddingConfig& config) : config_(config) {
-  ParameterSpec table = table_spec("embedding.word_embeddings.weight", config.vocab, config);
-  table.gradient_uses = 1 + (config.tied ? 1 : 0) + (config.predicts ? 1 : 0);
-  cut_vocabulary(table, config.tensor);
-  table_ = store.declare(table);
+  ParameterSpec tokens = table_spec("embedding.word_embeddings.weight", config.vocab, config);
+  tokens.gradient_uses = token_uses(config);
+  cut_vocabulary(tokens, config.tensor);
+  tokens.shared_by_stages = config.copy != TableCopy::kOnly;
+  if (config.copy == TableCopy::kLastStage) tokens.replica.assign(tokens.shard.boxes.size(), 1);
+  table_ = store.declare(std::move(tokens));
   if (config.max_positions == 0) return;
   ParameterSpec positions = table_spec("embedding.position_embeddings.weight", config.max_positions, config);
   positions.gradient_uses = config.predicts ? 2 : 1;

@@ -8,13 +8,21 @@
 
 namespace conclave {
 
+/// Where the token table stands when a pipeline stage at the end reads it too (tied output, predictions).
+enum class TableCopy {
+  kOnly,        ///< one table for every reader
+  kFirstStage,  ///< the first stage's: for the input, and the one that counts
+  kLastStage    ///< the last stage's: for the other readers
+};
+
 struct EmbeddingConfig {
   int64_t vocab = 0;          ///< V
   int64_t hidden = 0;         ///< H
-  int64_t max_positions = 0;  ///< > 0: learned positions
+  int64_t max_positions = 0;  ///< > 0: learned positions; not on the last stage
   double dropout = 0;
   bool tied = false;      ///< the output layer shares the token table
   bool predicts = false;  ///< prediction depths read it as well
+  TableCopy copy = TableCopy::kOnly;
   Initializer init;
   Slice tensor;  ///< cut over TP by rows of the token table
 };
@@ -40,6 +48,8 @@ class Embedding {
                 EmbeddingUse use = EmbeddingUse::kInput) const;
   /// The token table: the output layer's weight as well where embeddings are tied.
   const Parameter& table() const { return *table_; }
+  /// The gradient buffer of a tied output layer.
+  int output_use() const { return config_.copy == TableCopy::kLastStage ? 0 : 1; }
 
  private:
   EmbeddingConfig config_;

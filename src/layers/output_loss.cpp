@@ -9,7 +9,9 @@
 namespace conclave {
 
 OutputLoss::OutputLoss(ParameterStore& store, const Config& config)
-    : config_(config), gradient_use_(config.tied != nullptr ? 1 : 0), table_(config.tied) {
+    : config_(config),
+      gradient_use_(config.tied != nullptr ? config.tied->output_use() : 0),
+      table_(config.tied != nullptr ? &config.tied->table() : nullptr) {
   if (config.tied != nullptr) return;
   ParameterSpec spec;
   spec.name = "output_layer.weight";

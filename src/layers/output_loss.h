@@ -23,7 +23,7 @@ struct LossResult {
 class OutputLoss {
  public:
   struct Config {
-    const Parameter* tied = nullptr;  ///< the embedding table to share; null for a table of its own
+    const Embedding* tied = nullptr;  ///< shares its table; null for a table of its own
     int64_t vocab = 0, hidden = 0;    ///< V, H
     Initializer init;
     Slice tensor;  ///< the table is cut over TP by rows

@@ -1,5 +1,7 @@
 #include "models/gpt.h"
 
+#include <optional>
+
 #include "kernels/elementwise.h"
 #include "models/layer_config.h"
 
@@ -11,22 +13,31 @@ void add_to(const Context& context, const Tensor& x, const Tensor& target) {
   if (x.defined()) kernels::scale(context.stream, {.x = x, .y = target, .accumulate = kernels::Accumulate::kAdd});
 }
 
+// Of a chunk that reads the token table.
+std::optional<EmbeddingConfig> embedding_config(const ModelSpec& spec, const ChunkRange& range, const Slice& tensor) {
+  const bool predicts = !spec.predictions.empty();
+  const bool read_at_the_end = spec.tied_embeddings || predicts;
+  if (!range.embedding && !(range.output && read_at_the_end)) return std::nullopt;
+  EmbeddingConfig config{.vocab = spec.vocab,
+                         .hidden = spec.hidden,
+                         .dropout = spec.hidden_dropout,
+                         .tied = spec.tied_embeddings && range.output,
+                         .predicts = predicts && range.output,
+                         .init = Initializer::normal(spec.embedding_init_std),
+                         .tensor = tensor};
+  if (range.embedding && spec.positions == PositionKind::kLearned) config.max_positions = spec.max_positions;
+  if (read_at_the_end && range.embedding != range.output)
+    config.copy = range.embedding ? TableCopy::kFirstStage : TableCopy::kLastStage;
+  return config;
+}
+
 }  // namespace
 
 GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
                    const FullRecompute& recompute, const ModelPart& part)
     : spec_(spec), range_(range), groups_(group_layers(recompute, range.end - range.begin)) {
-  if (range.embedding) {
-    embedding_ = std::make_unique<Embedding>(
-        store, EmbeddingConfig{.vocab = spec.vocab,
-                               .hidden = spec.hidden,
-                               .max_positions = spec.positions == PositionKind::kLearned ? spec.max_positions : 0,
-                               .dropout = spec.hidden_dropout,
-                               .tied = spec.tied_embeddings && range.output,
-                               .predicts = !spec.predictions.empty() && range.output,
-                               .init = Initializer::normal(spec.embedding_init_std),
-                               .tensor = part.tensor});
-  }
+  const std::optional<EmbeddingConfig> embedding = embedding_config(spec, range, part.tensor);
+  if (embedding) embedding_ = std::make_unique<Embedding>(store, *embedding);
   for (int64_t i = range.begin; i < range.end; ++i) {
     layers_.push_back(std::make_unique<TransformerLayer>(store, device, make_layer_config(spec, {i}, part)));
   }
@@ -36,7 +47,7 @@ GptChunk::GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec,
   if (!range.output) return;
   final_norm_ = std::make_unique<Norm>(store, "decoder.final_layernorm", norm_config(spec.norm, part), spec.hidden);
   output_ = std::make_unique<OutputLoss>(
-      store, OutputLoss::Config{.tied = spec.tied_embeddings ? &embedding_->table() : nullptr,
+      store, OutputLoss::Config{.tied = spec.tied_embeddings ? embedding_.get() : nullptr,
                                 .vocab = spec.vocab,
                                 .hidden = spec.hidden,
                                 .init = matrix_initializer(spec, spec.hidden, spec.vocab, spec.init_std),
@@ -64,7 +75,7 @@ LayerMessage GptChunk::forward(const Context& context, const Tensor& tokens, con
   state->layers.resize(layers_.size());
   state->group_inputs.resize(groups_.size());
   LayerMessage message = in;
-  if (embedding_) {
+  if (range_.embedding) {
     state->tokens = tokens;
     message.hidden = embedding_->forward(context, tokens);
     context.observe("embedding", message.hidden);
@@ -126,7 +137,7 @@ LayerMessage GptChunk::backward(const Context& context, const LayerMessage& dout
       message = layers_[index]->backward(context, message, &state->layers[index]);
     }
   }
-  if (!embedding_) return message;
+  if (!range_.embedding) return message;
   context.observe("embedding.grad", message.hidden);
   embedding_->backward(context, message.hidden, state->tokens);
   return {};

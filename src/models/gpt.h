@@ -16,7 +16,8 @@
 
 namespace conclave {
 
-/// The layers [begin, end) of the model, and what stands before and after them.
+/// The layers [begin, end) of the model, and what stands before and after them. Numbers and names are those of the
+/// whole model, so that a layout changes no name, no random stream and no weight.
 struct ChunkRange {
   int64_t begin = 0;
   int64_t end = 0;
@@ -36,11 +37,13 @@ struct ChunkState {
 
 class GptChunk {
  public:
+  /// A chunk with the output but without the embedding holds a copy of the token table where embeddings are tied or
+  /// tokens are predicted further ahead; both stages declare it as shared (nn/parameter.h).
   GptChunk(ParameterStore& store, Device& device, const ModelSpec& spec, const ChunkRange& range,
            const FullRecompute& recompute, const ModelPart& part = {});
 
-  /// First chunk: tokens [B,S] -> hidden; other chunks take the message of the one before. After the last chunk the
-  /// message is the input of the output product.
+  /// Chunk with the embedding: tokens [B,S] -> hidden; others take the message of the one before. After the chunk with
+  /// the output the message is the input of the output product. A chunk without layers hands the message on.
   LayerMessage forward(const Context& context, const Tensor& tokens, const LayerMessage& in, ChunkState* state) const;
 
   /// Last chunk: loss and its gradient at the message. `further`: targets of the prediction depths, whose backward is
@@ -58,6 +61,7 @@ class GptChunk {
   const std::vector<const TransformerLayer*>& moe_layers() const { return moe_layers_; }
   int64_t prediction_depths() const { return static_cast<int64_t>(predictions_.size()); }
   const ModelSpec& spec() const { return spec_; }
+  const ChunkRange& range() const { return range_; }
 
  private:
   ModelSpec spec_;

@@ -1,16 +1,21 @@
-// Carries out the action list of a step on one chunk of the model.
+// Carries out action lists on the chunks of the model that this rank holds.
 #pragma once
 
 #include <functional>
 #include <map>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "models/gpt.h"
+#include "pipeline/pipeline_part.h"
+#include "pipeline/stage_messages.h"
 #include "schedule/step_actions.h"
 
 namespace conclave {
 
-/// A micro-batch on the device.
+/// A micro-batch on the device. Stages without the embedding do not read `tokens`, stages without the output read no
+/// targets.
 struct DeviceBatch {
   BatchInfo info;
   Tensor tokens;  ///< [B,S] i32
@@ -18,14 +23,26 @@ struct DeviceBatch {
   std::vector<LossTargets> further_targets;  ///< of prediction depths
 };
 
+/// Asked once per micro-batch while a chunk has work on it.
+using BatchCallback = std::function<DeviceBatch(int64_t micro_batch)>;
+
 /// What a step needs from outside. The once-per-step actions are callbacks that the trainer registers.
 struct StepCallbacks {
-  std::function<DeviceBatch(int64_t micro_batch)> batch;
-  std::function<void(const DeviceBatch& batch, const LossResult& result)> loss;
+  BatchCallback batch;
+  std::function<void(const DeviceBatch& batch, const LossResult& result)> loss;  ///< on the rank that holds the output
   std::function<void()> finalize_gradients;
   std::function<void()> update_buffers;
   std::function<void()> clip;
   std::function<void()> update_weights;
+};
+
+/// Forward passes through all stages.
+struct ForwardCallbacks {
+  BatchCallback batch;
+  /// The context of a micro-batch in a chunk can be changed: a KV cache, an observer.
+  std::function<void(int64_t chunk, Context& context)> prepare = nullptr;
+  /// On the rank that holds the output: `hidden` is the input of the output product.
+  std::function<void(const Context& context, const DeviceBatch& batch, const LayerMessage& hidden)> result;
 };
 
 /// What stays the same over a run.
@@ -35,15 +52,23 @@ struct ExecutorSettings {
   const SavePolicy* save_policy = nullptr;
   uint64_t seed = 0;
   Observer* observer = nullptr;
+  ProcessGroups* groups = &ProcessGroups::single();
+  PipelinePart part = {};
 };
 
 class StepExecutor {
  public:
-  StepExecutor(const GptChunk& chunk, const ExecutorSettings& settings) : chunk_(chunk), settings_(settings) {}
+  /// `chunks` of this rank, in order.
+  StepExecutor(std::vector<const GptChunk*> chunks, const ExecutorSettings& settings);
 
-  /// Runs a training step. Nothing is left over afterwards, also when it throws: the step can be run again.
+  /// Runs a training step: a list of schedule/step_actions.h or pipeline/pipeline_part.h. Nothing is left over
+  /// afterwards, also when it throws: the step can be run again (on all ranks of the pipeline). Throws UserError for
+  /// lists with merged forwards and backwards.
   void run(const std::vector<StepAction>& actions, const StepCallbacks& callbacks, const LossWeights& loss_weights);
-  /// Forward and loss without gradient: [T] f32 losses.
+
+  /// Forward passes of `micro_batches` without gradient; all ranks of a pipeline call it.
+  void forward_only(int64_t micro_batches, const ForwardCallbacks& callbacks);
+  /// Forward and loss of one micro-batch: [T] f32 losses on the rank that holds the output, undefined on others.
   Tensor evaluate(const DeviceBatch& batch);
 
   void set_observer(Observer* observer) { settings_.observer = observer; }
@@ -52,19 +77,30 @@ class StepExecutor {
 
  private:
   struct InFlight {
-    DeviceBatch batch;
+    std::shared_ptr<const DeviceBatch> batch;
     ChunkState state;
   };
-  const GptChunk& chunk_;
+  using Place = std::pair<int64_t, int64_t>;  // micro-batch, chunk
+  std::vector<const GptChunk*> chunks_;
   ExecutorSettings settings_;
   int64_t iteration_ = 0;
-  WeightGradientQueue weight_gradients_;
-  std::map<int64_t, InFlight> in_flight_;
+  StageMessages messages_;
+  std::vector<WeightGradientQueue> weight_gradients_;  // by chunk
+  std::map<Place, InFlight> in_flight_;
+  std::map<int64_t, std::weak_ptr<const DeviceBatch>> batches_;
 
-  Context context(const BatchInfo& batch, bool training);
+  const GptChunk& chunk(int64_t index) const { return *chunks_.at(static_cast<size_t>(index)); }
+  Context context(const BatchInfo& batch, int64_t chunk, bool training);
+  std::shared_ptr<const DeviceBatch> batch(int64_t micro_batch, const BatchCallback& callback);
+  void clear();
+  void check_list(const std::vector<StepAction>& actions) const;
+
+  /// Posts the exchange that begins at `first`; returns where it ends.
+  size_t exchange(const std::vector<StepAction>& actions, size_t first, const BatchCallback& callback);
   void run_action(const StepAction& action, const StepCallbacks& callbacks, const LossWeights& loss_weights);
-  void forward(int64_t micro_batch, const StepCallbacks& callbacks, const LossWeights& loss_weights);
-  void backward(int64_t micro_batch, const StepCallbacks& callbacks, const LossWeights& loss_weights);
+  void forward(const ChunkStep& step, const StepCallbacks& callbacks, const LossWeights& loss_weights);
+  void backward(const ChunkStep& step, const StepCallbacks& callbacks, const LossWeights& loss_weights);
+  void forward_without_gradient(const ChunkStep& step, const ForwardCallbacks& callbacks);
 };
 
 }  // namespace conclave

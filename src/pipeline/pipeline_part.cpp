@@ -37,10 +37,14 @@ void check_placement(const ModelSpec& spec, const LayerPlacement& placement) {
       "and {} of {}; move E and L to the ends of --pipeline-model-parallel-layout, or add "
       "--untie-embeddings-and-output-weights",
       span.first, span.last, last + 1);
-  if (spec.predictions.empty() || last == 0) return;
-  CONCLAVE_USER_CHECK(
-      !placement.at(span.last % (last + 1), 0).mtp_layers.empty() || !placement.stages[static_cast<size_t>(span.last)].mtp_layers.empty(),
-      "prediction layers (m) must stand in the stage of the loss (L); move them in --pipeline-model-parallel-layout");
+  if (spec.predictions.empty()) return;
+  CONCLAVE_USER_CHECK(placement.stages[static_cast<size_t>(span.last)].mtp_layers.size() == spec.predictions.size(),
+                      "prediction layers (m) must stand in the stage of the loss (L); got others there; move them in "
+                      "--pipeline-model-parallel-layout");
+  CONCLAVE_USER_CHECK(spec.positions != PositionKind::kLearned || span.first == span.last,
+                      "prediction layers in another pipeline stage than the embedding cannot read learned positions; "
+                      "got stages {} and {}; use --position-embedding-type rope",
+                      span.last, span.first);
 }
 
 std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ModelSpec& spec,

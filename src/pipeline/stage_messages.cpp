@@ -59,8 +59,8 @@ void StageMessages::exchange(const std::vector<StepAction>& actions, const std::
     const Incoming& expected = incoming.at(next++);
     Received& place = received_[key];
     for (const MessageTensor& part : message_tensors()) {
-      place.message.*part.tensor =
-          Tensor::empty(stream_.device(), expected.shape, expected.dtype, {MemoryCategory::kActivations, "stage message"});
+      place.message.*part.tensor = Tensor::empty(stream_.device(), expected.shape, expected.dtype,
+                                                 {MemoryCategory::kActivations, "stage message"});
       transfers.push_back({Transfer::Direction::kReceive, peer, place.message.*part.tensor});
     }
     receives.push_back(&place);

@@ -85,11 +85,11 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
   chunk_ = std::make_unique<GptChunk>(*store_, device, spec_, whole, full_recompute(options.memory));
   store_->allocate(static_cast<uint64_t>(options.training.seed));
   save_policy_ = make_save_policy(selective_policy(options.memory));
-  executor_ =
-      std::make_unique<StepExecutor>(*chunk_, ExecutorSettings{.stream = device.default_stream(),
-                                                               .store = store_.get(),
-                                                               .save_policy = save_policy_.get(),
-                                                               .seed = static_cast<uint64_t>(options.training.seed)});
+  executor_ = std::make_unique<StepExecutor>(std::vector<const GptChunk*>{chunk_.get()},
+                                             ExecutorSettings{.stream = device.default_stream(),
+                                                              .store = store_.get(),
+                                                              .save_policy = save_policy_.get(),
+                                                              .seed = static_cast<uint64_t>(options.training.seed)});
   schedule_ = [](int64_t micro_batches) { return sequential_step(micro_batches, WeightGradientTiming::kWithBackward); };
 }
 
