@@ -24,7 +24,7 @@ PipelinePart pipeline_part(const Options& options, const LayerPlacement& placeme
   part.chunks = placement.virtual_size;
   part.span = stage_span(placement);
   part.group_size = parallel.microbatch_group_size_per_virtual_pipeline_stage;
-  if (part.chunks > 1 && parallel.overlap_p2p_communication) part.messages = MessageTiming::kEarly;
+  if (parallel.overlap_p2p_communication) part.messages = MessageTiming::kEarly;
   return part;
 }
 

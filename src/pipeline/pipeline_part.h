@@ -24,7 +24,7 @@ struct PipelinePart {
   int64_t loss_rank() const { return span.last % ranks; }
 };
 
-/// From resolved options and the place of this rank. --overlap-p2p-comm counts where ranks hold several chunks.
+/// From resolved options and the place of this rank; --overlap-p2p-comm posts receives early.
 PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, const ProcessGroups& groups);
 
 /// Throws UserError where tied embeddings or prediction layers cannot be placed like that.
