@@ -14,6 +14,7 @@ int generate_command(const Words& words);
 int bench_command(const Words& words);
 int inspect_command(const Words& words);
 int golden_command(const Words& words);
+int plan_command(const Words& words);
 
 const std::vector<CommandEntry>& commands() {
   static const std::vector<CommandEntry> table = {
@@ -31,14 +32,14 @@ const std::vector<CommandEntry>& commands() {
        bench_command},
       {"golden", "[DIR]", "put every golden case below DIR (default: tests/golden of the sources) through the product",
        golden_command},
+      {"plan", "--draw [--draw-format text|svg] [--config FILE.yaml] [--any-option value ...]",
+       "draw the schedule of a pipeline", plan_command},
       // Refused by name until they are built.
       {"convert", "--from hf|conclave --to hf|conclave --input DIR --output DIR", "Hugging Face import and export",
        nullptr},
       {"upcycle", "--load DENSE --save DIR ...", "make an MoE of a dense model", nullptr},
       {"verify-layout", "--config FILE.yaml LAYOUT-OPTIONS", "a parallel layout against one process", nullptr},
       {"parity", "--hf DIR --reference FILE", "a Hugging Face model against numbers made elsewhere", nullptr},
-      {"plan", "--config FILE.yaml --world-size N --gpu NAME ...", "memory and time of a layout, search for one",
-       nullptr},
       {"launch", "--nproc-per-node N [...] -- train ...", "start ranks without MPI", nullptr},
   };
   return table;
@@ -46,7 +47,7 @@ const std::vector<CommandEntry>& commands() {
 
 std::string help_text(const CommandEntry& command) {
   for (const Command known : {Command::kTrain, Command::kPreprocess, Command::kGenerate, Command::kEval,
-                              Command::kInspect, Command::kBench}) {
+                              Command::kInspect, Command::kBench, Command::kPlan}) {
     if (command_name(known) == command.name) return command_help(known);
   }
   return fmt::format("usage: conclave {} {}\n\n{}\n", command.name, command.usage, command.help);

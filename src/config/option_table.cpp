@@ -250,6 +250,8 @@ std::string_view option_group_name(OptionGroup group) {
       return "inspect";
     case OptionGroup::kBench:
       return "bench";
+    case OptionGroup::kPlan:
+      return "plan";
     case OptionGroup::kOtherTasks:
       return "other";
   }
@@ -294,6 +296,8 @@ std::string_view option_group_title(OptionGroup group) {
       return "Inspection";
     case OptionGroup::kBench:
       return "Benchmarks";
+    case OptionGroup::kPlan:
+      return "Planning";
     case OptionGroup::kOtherTasks:
       return "Other tasks (known, not built)";
   }

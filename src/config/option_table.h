@@ -32,6 +32,7 @@ enum class OptionGroup {
   kEval,
   kInspect,
   kBench,
+  kPlan,
   kOtherTasks
 };
 

@@ -35,6 +35,7 @@ struct Options {
   EvalOptions eval;
   InspectOptions inspect;
   BenchOptions bench;
+  PlanOptions plan;
 };
 
 }  // namespace conclave

@@ -15,6 +15,7 @@ bool belongs_to_a_run(const OptionRow& row) {
     case OptionGroup::kEval:
     case OptionGroup::kInspect:
     case OptionGroup::kBench:
+    case OptionGroup::kPlan:
       return false;
     default:
       return row.field != nullptr;

@@ -177,6 +177,8 @@ bool belongs_elsewhere(Command command, OptionGroup group) {
       return command != Command::kEval;
     case OptionGroup::kInspect:
       return command != Command::kInspect;
+    case OptionGroup::kPlan:
+      return command != Command::kPlan;
     default:
       return false;
   }
@@ -308,6 +310,8 @@ std::string_view command_name(Command command) {
       return "inspect";
     case Command::kBench:
       return "bench";
+    case Command::kPlan:
+      return "plan";
   }
   return "";
 }

@@ -10,7 +10,7 @@
 
 namespace conclave {
 
-enum class Command { kTrain, kPreprocess, kGenerate, kEval, kInspect, kBench };
+enum class Command { kTrain, kPreprocess, kGenerate, kEval, kInspect, kBench, kPlan };
 
 std::string_view command_name(Command command);
 

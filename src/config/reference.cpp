@@ -75,6 +75,7 @@ constexpr CommandText kCommands[] = {
      "measure loss and perplexity of a model"},
     {Command::kInspect, "conclave inspect DIR [OPTIONS]", "show a checkpoint, a data set or a run"},
     {Command::kBench, "conclave bench {gemm | op NAME | layer | step} [OPTIONS]", "measure speed and memory"},
+    {Command::kPlan, "conclave plan --draw [--config FILE.yaml] [OPTIONS]", "show what a layout does"},
 };
 
 bool is_shown(Command command, const OptionRow& row) {
@@ -91,13 +92,16 @@ bool is_shown(Command command, const OptionRow& row) {
       return command == Command::kInspect;
     case kBench:
       return command == Command::kBench;
+    case kPlan:
+      return command == Command::kPlan;
     case kDevice:
       return command != Command::kInspect;
     case kTokenizer:
-      return command != Command::kInspect && command != Command::kBench;
+      return command != Command::kInspect && command != Command::kBench && command != Command::kPlan;
     case kData:
       return command == Command::kTrain || command == Command::kEval;
     case kTraining:
+      if (command == Command::kPlan) return row.key == "micro-batch-size" || row.key == "global-batch-size";
       return command == Command::kTrain || row.key == "seed" || row.key == "micro-batch-size";
     case kCheckpoint:
       return command == Command::kTrain || ((command == Command::kGenerate || command == Command::kEval) &&
@@ -107,7 +111,7 @@ bool is_shown(Command command, const OptionRow& row) {
     case kMemory:
       return command == Command::kTrain;
     default:
-      return command == Command::kTrain || command == Command::kBench;
+      return command == Command::kTrain || command == Command::kBench || command == Command::kPlan;
   }
 }
 

@@ -90,6 +90,14 @@ int64_t data_parallel_size(const ParallelOptions& parallel) {
   return std::max<int64_t>(ranks > 0 ? parallel.world_size / ranks : 1, 1);
 }
 
+std::string divisors_text(int64_t count) {
+  std::vector<std::string> divisors;
+  for (int64_t i = 1; i <= count; ++i) {
+    if (count % i == 0) divisors.push_back(std::to_string(i));
+  }
+  return join(divisors, ", ");
+}
+
 int64_t virtual_pipeline_size(const Options& options) {
   const ParallelOptions& parallel = options.parallel;
   if (parallel.num_virtual_stages_per_pipeline_rank > 0) return parallel.num_virtual_stages_per_pipeline_rank;

@@ -25,6 +25,9 @@ Options resolved(Options options);
 
 /// Ranks that see different data: world / (TP * PP * CP), at least 1.
 int64_t data_parallel_size(const ParallelOptions& parallel);
+/// "1, 2, 3, 6": the divisors of `count`, for messages.
+std::string divisors_text(int64_t count);
+
 /// Model chunks of a pipeline rank; 1: no interleaving. 0 if the options for it do not fit the layers.
 int64_t virtual_pipeline_size(const Options& options);
 /// True if an MLP has two halves, one the gate of the other.

@@ -77,6 +77,12 @@ struct InspectOptions {
   std::optional<std::string> diff;
 };
 
+/// `conclave plan`.
+struct PlanOptions {
+  bool draw = false;                 ///< the pipeline's schedule instead of a report
+  std::string draw_format = "text";  ///< text, svg
+};
+
 /// `conclave bench NAME ...`, and machine-readable answers of the other commands.
 struct BenchOptions {
   bool json = false;

@@ -80,6 +80,10 @@ std::vector<std::string> unavailable_options(const ParsedOptions& parsed) {
 std::vector<std::string> option_contradictions(const ParsedOptions& parsed, Command command) {
   const Options derived = resolved(parsed.options);
   Rules rules{parsed, parsed.options, derived, command, {}};
+  if (command == Command::kPlan && parsed.options.plan.draw) {  // a drawing needs no model
+    check_pipeline_rules(rules);
+    return std::move(rules.problems);
+  }
   if (command != Command::kPreprocess && command != Command::kInspect) {
     check_model_rules(rules);
     check_attention_rules(rules);

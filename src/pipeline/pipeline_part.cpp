@@ -17,10 +17,14 @@ PipelineStepArgs step_args(const PipelinePart& part, int64_t micro_batches, Pipe
 }  // namespace
 
 PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, const ProcessGroups& groups) {
+  return pipeline_part(options, placement, groups.layout().dense(groups.rank()).pipeline);
+}
+
+PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, int64_t rank) {
   const ParallelOptions& parallel = options.parallel;
   PipelinePart part;
-  part.rank = groups.layout().dense(groups.rank()).pipeline;
-  part.ranks = groups.layout().sizes().pipeline;
+  part.rank = rank;
+  part.ranks = parallel.pipeline_model_parallel_size;
   part.chunks = placement.virtual_size;
   part.span = stage_span(placement);
   part.group_size = parallel.microbatch_group_size_per_virtual_pipeline_stage;
@@ -66,8 +70,12 @@ std::vector<const GptChunk*> pointers(const std::vector<std::unique_ptr<GptChunk
   return out;
 }
 
+PipelineStepArgs training_step_args(const PipelinePart& part, int64_t micro_batches) {
+  return step_args(part, micro_batches, PipelineWork::kTraining);
+}
+
 std::vector<StepAction> training_actions(const PipelinePart& part, int64_t micro_batches) {
-  return pipeline_step(step_args(part, micro_batches, PipelineWork::kTraining), part.rank);
+  return pipeline_step(training_step_args(part, micro_batches), part.rank);
 }
 
 std::vector<StepAction> evaluation_actions(const PipelinePart& part, int64_t micro_batches) {

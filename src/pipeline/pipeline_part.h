@@ -24,7 +24,8 @@ struct PipelinePart {
   int64_t loss_rank() const { return span.last % ranks; }
 };
 
-/// From resolved options and the place of this rank; --overlap-p2p-comm posts receives early.
+/// From resolved options: rank `rank` of the pipeline. --overlap-p2p-comm posts receives early.
+PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, int64_t rank);
 PipelinePart pipeline_part(const Options& options, const LayerPlacement& placement, const ProcessGroups& groups);
 
 /// Throws UserError where tied embeddings or prediction layers cannot be placed like that.
@@ -37,6 +38,8 @@ std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device
 /// As the executor takes them.
 std::vector<const GptChunk*> pointers(const std::vector<std::unique_ptr<GptChunk>>& chunks);
 
+/// What decides the lists of a training step on all ranks.
+PipelineStepArgs training_step_args(const PipelinePart& part, int64_t micro_batches);
 /// This rank's list for a training step. Throws UserError where the micro-batches do not fit the pipeline.
 std::vector<StepAction> training_actions(const PipelinePart& part, int64_t micro_batches);
 /// Forwards alone; any number of micro-batches.

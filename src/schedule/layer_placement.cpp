@@ -49,8 +49,9 @@ std::vector<int64_t> even_counts(const PlacementArgs& args, int64_t chunks) {
                       counted, args.pipeline_size);
   const int64_t of_rank = counted / args.pipeline_size;
   CONCLAVE_USER_CHECK(of_rank % chunks == 0,
-                      "the layers of a rank must be divisible by its chunks; got {} and {}; change one of them",
-                      of_rank, chunks);
+                      "the layers of a rank must be divisible by its chunks; got {} and {}; choose "
+                      "--num-virtual-stages-per-pipeline-rank from {}",
+                      of_rank, chunks, divisors_text(of_rank));
   return std::vector<int64_t>(static_cast<size_t>(args.pipeline_size), of_rank / chunks);
 }
 

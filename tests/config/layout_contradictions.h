@@ -38,7 +38,7 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "8; choose p2p"},
     {8, "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 3",
      "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 3 for 4 layers on 4 "
-     "ranks; choose a divisor"},
+     "ranks; choose from 1"},
     {8, "--pipeline-model-parallel-size 3",
      "--num-layers (with embedding and loss where they count) must be divisible by --pipeline-model-parallel-size; got "
      "4 and 3; change one of them or use --decoder-first-pipeline-num-layers"},
@@ -53,7 +53,14 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "--pipeline-model-parallel-size of them; got 1 of 1 in groups of 2; change the batch or "
      "--microbatch-group-size-per-virtual-pipeline-stage"},
     {8, "--pipeline-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 3 --global-batch-size 32",
-     "the layers of a rank must be divisible by its chunks; got 2 and 3; change one of them"},
+     "the layers of a rank must be divisible by its chunks; got 2 and 3; choose "
+     "--num-virtual-stages-per-pipeline-rank from 1, 2"},
+    {8, "--pipeline-model-parallel-size 2 --num-layers-per-virtual-pipeline-stage 4",
+     "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 4 for 4 layers on 2 "
+     "ranks; choose from 1, 2"},
+    {9, "--pipeline-model-parallel-size 3 --num-layers-per-virtual-pipeline-stage 1 --global-batch-size 36",
+     "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 1 for 4 layers on 3 "
+     "ranks; first choose --pipeline-model-parallel-size from 1, 2, 4"},
     {8,
      "--pipeline-model-parallel-size 2 --num-virtual-stages-per-pipeline-rank 2 --global-batch-size 40 "
      "--microbatch-group-size-per-virtual-pipeline-stage 4",

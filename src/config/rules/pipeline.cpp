@@ -70,8 +70,9 @@ void check_even(Rules& rules, int64_t chunks) {
                "--decoder-first-pipeline-num-layers",
                layers, ranks);
   rules.refuse(layers % ranks == 0 && chunks > 1 && layers / ranks % chunks != 0,
-               "the layers of a rank must be divisible by its chunks; got {} and {}; change one of them",
-               layers / ranks, chunks);
+               "the layers of a rank must be divisible by its chunks; got {} and {}; choose "
+               "--num-virtual-stages-per-pipeline-rank from {}",
+               layers / ranks, chunks, divisors_text(layers / ranks));
 }
 
 void check_interleaving(Rules& rules, int64_t chunks) {
@@ -102,6 +103,13 @@ void check_interleaving(Rules& rules, int64_t chunks) {
       batches % group, batches, group);
 }
 
+// The values of --num-layers-per-virtual-pipeline-stage that would do.
+std::string chunk_layers_fix(const Options& options) {
+  const int64_t layers = options.model.num_layers, ranks = options.parallel.pipeline_model_parallel_size;
+  if (layers % ranks == 0) return "choose from " + divisors_text(layers / ranks);
+  return "first choose --pipeline-model-parallel-size from " + divisors_text(layers);
+}
+
 }  // namespace
 
 void check_pipeline_rules(Rules& rules) {
@@ -113,9 +121,9 @@ void check_pipeline_rules(Rules& rules) {
   rules.refuse(
       chunks == 0 && parallel.num_layers_per_virtual_pipeline_stage > 0,
       "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got {} for {} layers "
-      "on {} ranks; choose a divisor",
-      parallel.num_layers_per_virtual_pipeline_stage, rules.raw.model.num_layers,
-      parallel.pipeline_model_parallel_size);
+      "on {} ranks; {}",
+      parallel.num_layers_per_virtual_pipeline_stage, rules.raw.model.num_layers, parallel.pipeline_model_parallel_size,
+      chunk_layers_fix(rules.raw));
   if (chunks == 0) return;
   if (parallel.decoder_first_pipeline_num_layers > 0 || parallel.decoder_last_pipeline_num_layers > 0) {
     check_uneven(rules, chunks);

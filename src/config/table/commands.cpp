@@ -35,7 +35,7 @@ void add_generate(OptionRows& rows) {
   CONCLAVE_OPTION(generate, stream, "Print tokens as they come.");
 }
 
-void add_eval_inspect_bench(OptionRows& rows) {
+void add_other_commands(OptionRows& rows) {
   OptionGroup group = OptionGroup::kEval;
   CONCLAVE_OPTION(eval, text_file, "Plain text to measure.").keep_whole();
   CONCLAVE_OPTION(eval, split_name, "Measure this split only. Default: everything.").one_of({"train", "valid", "test"});
@@ -47,6 +47,9 @@ void add_eval_inspect_bench(OptionRows& rows) {
   CONCLAVE_OPTION(bench, json, "Answer in JSON.");
   CONCLAVE_OPTION(bench, dtype, "Measure this dtype only.").one_of({"f32", "bf16", "f16"});
   CONCLAVE_OPTION(bench, min_seconds, "Time spent on one case.").above(0);
+  group = OptionGroup::kPlan;
+  CONCLAVE_OPTION(plan, draw, "Draw the pipeline: what each rank holds, and does when.");
+  CONCLAVE_OPTION(plan, draw_format, "Draw as text or as an SVG document.").one_of({"text", "svg"});
 }
 
 }  // namespace
@@ -55,7 +58,7 @@ void add_command_rows(OptionRows& rows) {
   add_device(rows);
   add_preprocess(rows);
   add_generate(rows);
-  add_eval_inspect_bench(rows);
+  add_other_commands(rows);
 }
 
 }  // namespace conclave

@@ -25,7 +25,6 @@ struct UnbuiltValues {
 const UnbuiltOption kUnbuiltOptions[] = {
     // Layouts of more than one rank.
     {"tensor-model-parallel-size", "tensor parallelism"},
-    {"pipeline-model-parallel-size", "pipeline parallelism"},
     {"context-parallel-size", "context parallelism"},
     {"expert-model-parallel-size", "expert parallelism"},
     {"expert-tensor-parallel-size", "expert tensor parallelism", {"1"}},

@@ -34,10 +34,10 @@ void add_pipeline(OptionRows& rows) {
   CONCLAVE_OPTION(parallel, decoder_last_pipeline_num_layers, "Layers of the last pipeline rank.").at_least(0);
   CONCLAVE_OPTION(parallel, account_for_embedding_in_pipeline_split, "The embedding counts as a layer.");
   CONCLAVE_OPTION(parallel, account_for_loss_in_pipeline_split, "The loss counts as a layer.");
-  CONCLAVE_OPTION(parallel, overlap_p2p_communication, "Hide pipeline sends under compute.")
+  CONCLAVE_OPTION(parallel, overlap_p2p_communication,
+                  "Post receives between pipeline stages early, to hide them under compute.")
       .alias("overlap-p2p-comm")
-      .negative("no-overlap-p2p-comm")
-      .not_active();
+      .negative("no-overlap-p2p-comm");
   CONCLAVE_OPTION(parallel, overlap_p2p_communication_warmup_flush, "The same in warm-up and cool-down.")
       .alias("overlap-p2p-comm-warmup-flush")
       .not_active();
