@@ -29,6 +29,7 @@ Options layout_options(ParsedOptions parsed) {
                       "a pipeline places layers; --num-layers is not given; add --num-layers N");
   ParallelOptions& parallel = parsed.options.parallel;
   if (parallel.world_size == 1) parallel.world_size = fewest_ranks(parallel);
+  if (parsed.options.training.micro_batch_size == 0) parsed.options.training.micro_batch_size = 1;
   const std::vector<std::string> problems = option_contradictions(parsed, Command::kPlan);
   if (!problems.empty()) throw UsageError(join(problems, "\n"));
   return resolved(parsed.options);

@@ -51,15 +51,13 @@ void check_placement(const ModelSpec& spec, const LayerPlacement& placement) {
                       span.last, span.first);
 }
 
-std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ModelSpec& spec,
-                                                   const LayerPlacement& placement, int64_t pipeline_rank,
-                                                   const FullRecompute& recompute) {
-  check_placement(spec, placement);
+std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ChunksArgs& args) {
+  check_placement(args.spec, args.placement);
   std::vector<std::unique_ptr<GptChunk>> chunks;
-  for (int64_t i = 0; i < placement.virtual_size; ++i) {
-    const StagePlacement& stage = placement.at(pipeline_rank, i);
+  for (int64_t i = 0; i < args.placement.virtual_size; ++i) {
+    const StagePlacement& stage = args.placement.at(args.pipeline_rank, i);
     const ChunkRange range{stage.first_layer, stage.first_layer + stage.layers, stage.embedding, stage.loss};
-    chunks.push_back(std::make_unique<GptChunk>(store, device, spec, range, recompute));
+    chunks.push_back(std::make_unique<GptChunk>(store, device, args.spec, range, args.recompute, args.part));
   }
   return chunks;
 }

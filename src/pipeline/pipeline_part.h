@@ -31,10 +31,15 @@ PipelinePart pipeline_part(const Options& options, const LayerPlacement& placeme
 /// Throws UserError where tied embeddings or prediction layers cannot be placed like that.
 void check_placement(const ModelSpec& spec, const LayerPlacement& placement);
 
+struct ChunksArgs {
+  const ModelSpec& spec;
+  const LayerPlacement& placement;
+  int64_t pipeline_rank = 0;
+  FullRecompute recompute = {};
+  ModelPart part = {};
+};
 /// The chunks of a rank, in order; their parameters are declared chunk by chunk.
-std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ModelSpec& spec,
-                                                   const LayerPlacement& placement, int64_t pipeline_rank,
-                                                   const FullRecompute& recompute);
+std::vector<std::unique_ptr<GptChunk>> make_chunks(ParameterStore& store, Device& device, const ChunksArgs& args);
 /// As the executor takes them.
 std::vector<const GptChunk*> pointers(const std::vector<std::unique_ptr<GptChunk>>& chunks);
 

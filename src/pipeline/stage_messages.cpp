@@ -10,7 +10,7 @@ const std::vector<MessageTensor>& message_tensors() {
 }
 
 Shape hidden_shape(const ModelPart& part, const BatchInfo& batch, int64_t hidden) {
-  const int64_t sequence = batch.positions.size(1);
+  const int64_t sequence = batch.sequence_length;  // of this rank's CP share
   return {part.sequence_parallel ? part.tensor.share(sequence) : sequence, batch.batch, hidden};
 }
 

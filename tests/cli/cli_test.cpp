@@ -105,5 +105,45 @@ TEST(CommandLineTest, PreprocessThenNgram) {
   fs::remove_all(folder);
 }
 
+TEST(PlanTest, DrawsAPipelineFromTheOptionsThatDecideIt) {
+  const std::vector<std::string> words = {"plan",
+                                          "--draw",
+                                          "--num-layers",
+                                          "6",
+                                          "--pipeline-model-parallel-size",
+                                          "2",
+                                          "--num-virtual-stages-per-pipeline-rank",
+                                          "3",
+                                          "--micro-batch-size",
+                                          "1",
+                                          "--global-batch-size",
+                                          "2"};
+  const Outcome drawn = call(words);
+  ASSERT_EQ(drawn.code, 0) << drawn.err;
+  EXPECT_EQ(drawn.out.substr(0, drawn.out.find("\n\n")),
+            "rank 0: embedding, layer 0 | layer 2 | layer 4\nrank 1: layer 1 | layer 3 | layer 5, loss");
+  EXPECT_NE(drawn.out.find("2 ranks, 2 micro-batches forward and backward, 3 chunks on each rank, groups of 2"),
+            std::string::npos);
+  EXPECT_NE(drawn.out.find("rank 1, at most 5 forwards held: <a0.0 <a1.0 F0.0"), std::string::npos) << drawn.out;
+  std::vector<std::string> svg = words;
+  svg.insert(svg.end(), {"--draw-format", "svg"});
+  EXPECT_EQ(call(svg).out.substr(0, 5), "<svg ");
+}
+
+TEST(PlanTest, RefusesWhatDoesNotFitWithTheValuesThatDo) {
+  EXPECT_EQ(call({"plan"}).code, 2);
+  EXPECT_EQ(call({"plan", "--draw", "more"}).code, 2);
+  EXPECT_NE(call({"plan", "--draw"}).err.find("--num-layers"), std::string::npos);
+  const Outcome outcome = call({"plan", "--draw", "--num-layers", "12", "--pipeline-model-parallel-size", "2",
+                                "--num-virtual-stages-per-pipeline-rank", "4", "--global-batch-size", "4"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("choose --num-virtual-stages-per-pipeline-rank from 1, 2, 3, 6"), std::string::npos)
+      << outcome.err;
+  EXPECT_EQ(call({"plan", "--draw", "--num-layers", "8", "--pipeline-model-parallel-size", "4",
+                  "--num-virtual-stages-per-pipeline-rank", "2", "--global-batch-size", "3"})
+                .code,
+            2);
+}
+
 }  // namespace
 }  // namespace conclave

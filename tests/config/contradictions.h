@@ -328,8 +328,11 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
      "--tensor-model-parallel-size 2; leave it at 1\n  2. experts with --tensor-model-parallel-size above 1 need "
      "--sequence-parallel; got 2; add it"},
     {"--pipeline-model-parallel-size 2",
-     "--pipeline-model-parallel-size is not available yet: pipeline parallelism; got --pipeline-model-parallel-size 2; "
-     "leave it at 1"},
+     "2 problems in the options:\n  1. the number of ranks must be divisible by tensor * context * pipeline size; got "
+     "1 "
+     "ranks and 2; start another number of ranks\n  2. the number of ranks must be divisible by expert tensor * expert "
+     "* "
+     "pipeline size; got 1 ranks and 2; start another number of ranks"},
     {"--context-parallel-size 2",
      "--context-parallel-size is not available yet: context parallelism; got --context-parallel-size 2; leave it at 1"},
     {"--expert-model-parallel-size 2",

@@ -134,9 +134,7 @@ TEST(GuideScript, AtFullSizeOnlyTheLayoutIsMissing) {
   parsed.options.parallel.world_size = 32;
   EXPECT_EQ(option_contradictions(parsed, Command::kTrain), std::vector<std::string>{});
   EXPECT_EQ(unavailable_options(parsed),
-            (std::vector<std::string>{"--pipeline-model-parallel-size is not available yet: pipeline parallelism; got "
-                                      "--pipeline-model-parallel-size 4; leave it at 1",
-                                      "--expert-model-parallel-size is not available yet: expert parallelism; got "
+            (std::vector<std::string>{"--expert-model-parallel-size is not available yet: expert parallelism; got "
                                       "--expert-model-parallel-size 8; leave it at 1"}));
 }
 

@@ -39,7 +39,7 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
     {8, "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 3",
      "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 3 for 4 layers on 4 "
      "ranks; choose from 1"},
-    {8, "--pipeline-model-parallel-size 3",
+    {9, "--pipeline-model-parallel-size 3 --global-batch-size 36",
      "--num-layers (with embedding and loss where they count) must be divisible by --pipeline-model-parallel-size; got "
      "4 and 3; change one of them or use --decoder-first-pipeline-num-layers"},
     {8,

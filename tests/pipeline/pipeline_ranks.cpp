@@ -119,7 +119,12 @@ class Rank {
     PipelinePart part = pipeline_part(options_, placement_, *groups_);
     part.weight_gradients = test.weight_gradients;
     part.messages = test.messages;
-    chunks_ = make_chunks(store_, *device_, spec_, placement_, part.rank, test.full_recompute);
+    chunks_ = make_chunks(store_, *device_,
+                          {.spec = spec_,
+                           .placement = placement_,
+                           .pipeline_rank = part.rank,
+                           .recompute = test.full_recompute,
+                           .part = groups_->part()});
     store_.allocate(0);
     for (const Parameter* parameter : store_.parameters()) {
       kernels::random_fill(stream(), {.x = store_.acquire(*parameter),
