@@ -42,11 +42,13 @@ struct StateTensor {
 
 class TrainingStore : public ParameterStore {
  public:
+  /// At the start of a step. Costs nothing where the last update left zeros and nobody asked for a gradient since.
   virtual void zero_gradients(const Stream& stream) = 0;
   /// Sums the uses of shared gradients and multiplies by `scale` (per-token loss; 1 otherwise).
   virtual void finalize_gradients(const Stream& stream, double scale) = 0;
   /// Global norm over every parameter once; scale = min(1, max_norm / (norm + 1e-6)), 1 if max_norm <= 0.
   virtual ClipResult clip(const Stream& stream, double max_norm) = 0;
+  /// Gradients are spent afterwards: their values may be gone.
   virtual void update(const Stream& stream, const UpdateRates& rates, const Tensor& gradient_scale) = 0;
   /// Weights, persistent buffers and optimizer states.
   virtual std::vector<StateTensor> state() const = 0;

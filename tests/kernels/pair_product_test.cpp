@@ -66,7 +66,7 @@ TEST(PairProduct, NotANumberStaysInItsRow) {
   for (const float bad : {std::nanf(""), INFINITY}) {
     const Tensor a = filled(*device, "a", DType::kBF16, {35, 9}), b = filled(*device, "b", DType::kBF16, {9, 70});
     const Tensor c = filled(*device, "c", DType::kF32, {35, 70});
-    a.data<BF16>()[17 * 9 + 8] = to_bf16(bad);  // the last term has no partner; the next row begins beside it
+    a.data<BF16>()[17 * 9] = to_bf16(bad);  // beside the last term of row 16, which has no partner
     gemm(device->default_stream(), {.a = a, .b = b, .c = c, .bias = {}});
     for (int64_t i = 0; i < 35; ++i) {
       for (int64_t j = 0; j < 70; ++j)

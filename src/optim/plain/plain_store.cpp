@@ -42,6 +42,7 @@ class PlainStore final : public TrainingStore {
   void release(const Parameter&) override {}
   Tensor gradient(const Parameter& parameter, int use) override {
     CONCLAVE_CHECK(trains_, "gradient of '{}' asked for in a store that does not train", parameter.spec.name);
+    gradients_are_zero_ = false;
     if (use == 0) return view(gradients_, parameter);
     return placed_[static_cast<size_t>(parameter.index)].extra_uses.at(static_cast<size_t>(use - 1));
   }
@@ -76,6 +77,7 @@ class PlainStore final : public TrainingStore {
   std::map<std::string, Tensor> buffers_;
   std::vector<Run> runs_;
   int64_t elements_ = 0;
+  bool gradients_are_zero_ = false;  // until somebody asks for one
   Tensor main_, compute_, gradients_, first_, second_;
 
   Tensor view(const Tensor& flat, const Parameter& parameter) const {
@@ -171,10 +173,12 @@ void PlainStore::weights_changed(const Stream& stream) {
 }
 
 void PlainStore::zero_gradients(const Stream& stream) {
+  if (gradients_are_zero_) return;
   kernels::fill(stream, {.x = gradients_, .value = 0});
   for (const Placed& place : placed_) {
     for (const Tensor& extra : place.extra_uses) kernels::fill(stream, {.x = extra, .value = 0});
   }
+  gradients_are_zero_ = true;
 }
 
 void PlainStore::finalize_gradients(const Stream& stream, double scale) {
@@ -197,6 +201,9 @@ ClipResult PlainStore::clip(const Stream& stream, double max_norm) {
 
 void PlainStore::update(const Stream& stream, const UpdateRates& rates, const Tensor& gradient_scale) {
   for (const Run& run : runs_) update_run(stream, run, rates, gradient_scale);
+  // update_run cleared what it read; the runs cover the whole buffer.
+  gradients_are_zero_ =
+      std::all_of(placed_.begin(), placed_.end(), [](const Placed& p) { return p.extra_uses.empty(); });
 }
 
 void PlainStore::update_run(const Stream& stream, const Run& run, const UpdateRates& rates,
@@ -219,7 +226,8 @@ void PlainStore::update_run(const Stream& stream, const Run& run, const UpdateRa
                             .epsilon = optimizer_.epsilon,
                             .weight_decay = weight_decay,
                             .step = rates.step,
-                            .grad_scale = gradient_scale});
+                            .grad_scale = gradient_scale,
+                            .gradient_after = kernels::GradientAfter::kZero});
   } else {
     kernels::sgd(stream, {.weight = part(main_),
                           .gradient = part(gradients_),
@@ -229,7 +237,8 @@ void PlainStore::update_run(const Stream& stream, const Run& run, const UpdateRa
                           .momentum = optimizer_.momentum,
                           .weight_decay = weight_decay,
                           .step = rates.step,
-                          .grad_scale = gradient_scale});
+                          .grad_scale = gradient_scale,
+                          .gradient_after = kernels::GradientAfter::kZero});
   }
 }
 
