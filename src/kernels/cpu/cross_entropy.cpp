@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/pair_product.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/cpu/vector_math.h"
@@ -30,13 +31,19 @@ class ChunkPlan {
 
   int64_t chunk_rows() const { return rows_; }
   int64_t leading() const { return leading_; }
+  int64_t chunks() const { return ceil_div(work_.rows, std::max<int64_t>(rows_, 1)); }
   int64_t logit_bytes() const { return rows_ * leading_ * static_cast<int64_t>(sizeof(float)); }
 
   int64_t scratch_bytes() const {
     if (work_.rows == 0) return 0;
     int64_t most = scratch_of(rows_);
     if (work_.rows % rows_ != 0) most = std::max(most, scratch_of(work_.rows % rows_));
-    return logit_bytes() + most;
+    return logit_bytes() + packed_bytes(logits(rows_)) + packed_bytes(hidden_gradient(rows_)) + most;
+  }
+  /// Of the weight, packed once for the products of all chunks; 0: not worth it, or not needed.
+  int64_t packed_bytes(const MatmulSpec& spec) const {
+    const bool wanted = spec.transpose_b == Transpose::kYes || work_.dhidden;
+    return wanted && chunks() > 1 ? round_up(packed_right_bytes(spec), Allocator::kAlignment) : 0;
   }
 
   MatmulSpec logits(int64_t rows) const {
@@ -196,14 +203,38 @@ void add_bias_gradient(const LinearCrossEntropyWork& work, const ChunkPlan& plan
   }
 }
 
-/// Products, losses and gradients of rows [begin, begin + rows).
+/// The parts of the workspace; the weight is packed where that pays.
+struct ChunkMemory {
+  std::byte* logits;
+  const std::byte* weight_for_logits = nullptr;
+  const std::byte* weight_for_hidden = nullptr;
+  std::byte* scratch;
+
+  ChunkMemory(const LinearCrossEntropyWork& work, const ChunkPlan& plan)
+      : logits(work.workspace.raw()), scratch(logits + plan.logit_bytes()) {
+    const auto take = [&](const MatmulSpec& spec) -> const std::byte* {
+      if (plan.packed_bytes(spec) == 0) return nullptr;
+      pack_right(spec, work.weight.raw(), scratch);
+      scratch += plan.packed_bytes(spec);
+      return scratch - plan.packed_bytes(spec);
+    };
+    weight_for_logits = take(plan.logits(plan.chunk_rows()));
+    weight_for_hidden = take(plan.hidden_gradient(plan.chunk_rows()));
+  }
+};
+
+/// Products, losses and gradients of a chunk of rows.
 template <typename T>
-void run_chunk(const LinearCrossEntropyWork& work, const ChunkPlan& plan, int64_t begin, int64_t rows) {
-  std::byte* const logits = work.workspace.raw();
-  std::byte* const scratch = logits + plan.logit_bytes();
+void run_chunk(const LinearCrossEntropyWork& work, const ChunkPlan& plan, const ChunkMemory& memory, int64_t begin) {
+  const int64_t rows = std::min(plan.chunk_rows(), work.rows - begin);
+  std::byte *const logits = memory.logits, *const scratch = memory.scratch;
   const T* const hidden = work.hidden.data<T>() + begin * work.width;
-  run_product(plan.logits(rows),
-              {.a = hidden, .b = work.weight.raw(), .bias = work.bias.raw(), .c = logits, .scratch = scratch});
+  run_product(plan.logits(rows), {.a = hidden,
+                                  .b = work.weight.raw(),
+                                  .bias = work.bias.raw(),
+                                  .c = logits,
+                                  .scratch = scratch,
+                                  .packed_b = memory.weight_for_logits});
   const RowLoss<T> loss(work);
   uint32_t most = 0;
 #pragma omp parallel for schedule(static) reduction(max : most)
@@ -218,9 +249,11 @@ void run_chunk(const LinearCrossEntropyWork& work, const ChunkPlan& plan, int64_
   }
   if (work.dbias) add_bias_gradient(work, plan, reinterpret_cast<const T*>(logits), rows);
   if (work.dhidden)
-    run_product(
-        plan.hidden_gradient(rows),
-        {.a = logits, .b = work.weight.raw(), .c = work.dhidden.data<T>() + begin * work.width, .scratch = scratch});
+    run_product(plan.hidden_gradient(rows), {.a = logits,
+                                             .b = work.weight.raw(),
+                                             .c = work.dhidden.data<T>() + begin * work.width,
+                                             .scratch = scratch,
+                                             .packed_b = memory.weight_for_hidden});
   if (work.dweight)
     run_product(plan.weight_gradient(rows), {.a = logits, .b = hidden, .c = work.dweight.raw(), .scratch = scratch});
 }
@@ -233,8 +266,8 @@ void run_all(const LinearCrossEntropyWork& work) {
                    "[kernels/linear_cross_entropy] label {} of row {} is outside the vocabulary of {}",
                    work.labels.data<int32_t>()[t], t, work.vocabulary);
   const ChunkPlan plan(work);
-  for (int64_t begin = 0; begin < work.rows; begin += plan.chunk_rows())
-    run_chunk<T>(work, plan, begin, std::min(plan.chunk_rows(), work.rows - begin));
+  const ChunkMemory memory(work, plan);
+  for (int64_t begin = 0; begin < work.rows; begin += plan.chunk_rows()) run_chunk<T>(work, plan, memory, begin);
 }
 
 }  // namespace

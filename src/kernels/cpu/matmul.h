@@ -31,7 +31,8 @@ struct MatmulOperands {
   const void* b = nullptr;
   const void* bias = nullptr;
   void* c = nullptr;
-  void* scratch = nullptr;  ///< scratch_bytes(), 64-byte aligned
+  void* scratch = nullptr;         ///< scratch_bytes(), 64-byte aligned
+  const void* packed_b = nullptr;  ///< b as pack_right() leaves it, where that was called
 };
 
 class Matmul {

@@ -9,40 +9,76 @@
 
 // The factor on the right is packed by panels of 64 columns, so that a pair of its rows is four vectors of words. A row
 // of the left factor holds its pairs already and is read in place; where it is stored transposed it is packed too, by
-// panels of eight rows. Tiles of C stay in registers: 6 rows by 4 vectors, or 8 by 2 where the left factor is packed.
+// panels of eight rows, 64 rows at a time against all columns of the block. Tiles of C stay in registers: 6 rows by 4
+// vectors, or 8 by 2 where the left factor is packed. Packing reads pieces of rows that lie far apart, which no
+// machine foresees: they are asked for in time.
 namespace conclave::kernels::cpu {
 namespace {
 
 constexpr int64_t kVectors = kPairColumns / kLanes;  // of a panel
 constexpr int64_t kDepth = 1024;                     // terms of a sum that are packed at a time
 constexpr int64_t kPanelRows = 8;
-constexpr int64_t kPackedRows = 256, kPackedColumns = 1024;  // of a block, at most, where both factors are packed
+constexpr int64_t kGroupRows = 64;                          // of the left factor that are packed at a time
+constexpr int64_t kPackedRows = 512, kPackedColumns = 512;  // of a block, at most, where both factors are packed
 constexpr int64_t kFewestRows = 16;
+constexpr int64_t kAhead = 16;  // rows from what is packed to what is asked for
 
 int64_t pairs_of(int64_t depth) { return ceil_div(depth, 2); }
 bool packs_both(const MatmulSpec& spec) { return spec.transpose_a == Transpose::kYes; }
 /// bf16 results of sums that are cut are summed up elsewhere.
 bool needs_sums(const MatmulSpec& spec) { return spec.c_dtype == DType::kBF16 && spec.k > kDepth; }
 
-int64_t right_bytes(const MatmulSpec& spec) { return pairs_of(std::min(spec.k, kDepth)) * kPairColumns * 4; }
-int64_t left_bytes(const MatmulSpec& spec, const PairGrid& grid) {
-  return packs_both(spec) ? pairs_of(std::min(spec.k, kDepth)) * round_up(grid.rows, kPanelRows) * 4 : 0;
+/// Words of a panel of either factor. Panels of the left one are written side by side: without the gap they would fall
+/// into the same cache sets.
+int64_t right_words(int64_t depth) { return pairs_of(depth) * kPairColumns; }
+int64_t left_words(int64_t depth) { return pairs_of(depth) * kPanelRows + kLanes; }
+
+int64_t right_bytes(const MatmulSpec& spec, const PairGrid& grid) {
+  const int64_t panels = packs_both(spec) ? ceil_div(grid.columns, kPairColumns) : 1;
+  return panels * right_words(std::min(spec.k, kDepth)) * 4;
+}
+int64_t left_bytes(const MatmulSpec& spec) {
+  return packs_both(spec) ? kGroupRows / kPanelRows * left_words(std::min(spec.k, kDepth)) * 4 : 0;
 }
 int64_t sum_bytes(const MatmulSpec& spec, const PairGrid& grid) {
   return needs_sums(spec) ? grid.rows * kPairColumns * static_cast<int64_t>(sizeof(float)) : 0;
 }
 
-/// out [pairs of depth, kWidth words]: columns [0, count) of rows [0, depth) of source; the rest is zero.
-template <int64_t kWidth>
-void pack_rows(const BF16* source, int64_t stride, int64_t depth, int64_t count, uint32_t* out) {
-  for (int64_t k = 0; k < depth; k += 2, source += 2 * stride, out += kWidth) {
-    const bool whole = k + 1 < depth;
+/// Columns [0, count) of a pair of rows, side by side, into up to 64 words; the rest is zero. `odd` may be null.
+__attribute__((always_inline)) inline void pack_pair(const BF16* even, const BF16* odd, int64_t count, uint32_t* out) {
 #pragma GCC unroll 4
-    for (int64_t j = 0; j < kWidth; j += kLanes) {
-      const VecH even = load_bits(source + j, count - j);
-      const VecH odd = whole ? load_bits(source + stride + j, count - j) : VecH{};
-      const VecU words = interleave(even, odd);
-      std::memcpy(out + j, &words, sizeof words);
+  for (int64_t j = 0; j < kPairColumns; j += kLanes) {
+    const VecU words =
+        interleave(load_bits(even + j, count - j), odd != nullptr ? load_bits(odd + j, count - j) : VecH{});
+    std::memcpy(out + j, &words, sizeof words);
+  }
+}
+
+/// The same of 64 columns.
+__attribute__((always_inline)) inline void pack_whole_pair(const BF16* even, const BF16* odd, uint32_t* out) {
+#pragma GCC unroll 4
+  for (int64_t j = 0; j < kPairColumns; j += kLanes) {
+    const VecU words = interleave(load_bits(even + j), load_bits(odd + j));
+    std::memcpy(out + j, &words, sizeof words);
+  }
+}
+
+/// Asks for 64 columns of a pair of rows.
+__attribute__((always_inline)) inline void ask_for_pair(const BF16* source, int64_t stride) {
+  __builtin_prefetch(source);
+  __builtin_prefetch(source + kPairColumns / 2);
+  __builtin_prefetch(source + stride);
+  __builtin_prefetch(source + stride + kPairColumns / 2);
+}
+
+/// A panel of the right factor: columns [0, count) of rows [0, depth) of source; the rest is zero.
+void pack_rows(const BF16* source, int64_t stride, int64_t depth, int64_t count, uint32_t* out) {
+  for (int64_t k = 0; k < depth; k += 2, source += 2 * stride, out += kPairColumns) {
+    if (k + 1 < depth && count >= kPairColumns) {
+      if (k + kAhead + 1 < depth) ask_for_pair(source + kAhead * stride, stride);
+      pack_whole_pair(source, source + stride, out);
+    } else {
+      pack_pair(source, k + 1 < depth ? source + stride : nullptr, count, out);
     }
   }
 }
@@ -58,6 +94,10 @@ void pack_columns(const BF16* source, int64_t stride, int64_t depth, int64_t cou
       if (j + kLanes <= count && terms >= 2 * kLanes) {
 #pragma GCC unroll 16
         for (int64_t r = 0; r < kLanes; ++r) std::memcpy(&rows[r], at + r * stride, sizeof rows[r]);
+        if (j + 2 * kLanes <= count) {
+#pragma GCC unroll 16
+          for (int64_t r = 0; r < kLanes; ++r) __builtin_prefetch(at + (kLanes + r) * stride);
+        }
         transpose(rows);
 #pragma GCC unroll 16
         for (int64_t r = 0; r < kLanes; ++r) std::memcpy(out + (p + r) * kPairColumns + j, &rows[r], sizeof rows[r]);
@@ -75,27 +115,29 @@ void pack_columns(const BF16* source, int64_t stride, int64_t depth, int64_t cou
   }
 }
 
-/// Panels of eight rows of the left factor, stored [depth, rows]: each [pairs, 8 words].
+/// Panels of up to 64 rows of the left factor, stored [depth, rows]: each [pairs, 8 words].
 void pack_left(const BF16* source, int64_t stride, int64_t depth, int64_t rows, uint32_t* out) {
-  const int64_t panel = pairs_of(depth) * kPanelRows;
-  alignas(64) uint32_t words[kLanes];
-  for (int64_t i = 0; i < rows; i += kLanes, out += 2 * panel) {
-    const bool second = i + kPanelRows < rows;
-    for (int64_t k = 0; k < depth; k += 2) {
-      const BF16* at = source + k * stride + i;
-      const VecU pair = interleave(load_bits(at, rows - i), k + 1 < depth ? load_bits(at + stride, rows - i) : VecH{});
-      std::memcpy(words, &pair, sizeof words);
-      std::memcpy(out + k / 2 * kPanelRows, words, sizeof words / 2);
-      if (second) std::memcpy(out + panel + k / 2 * kPanelRows, words + kPanelRows, sizeof words / 2);
+  const int64_t panel = left_words(depth);
+  alignas(64) uint32_t words[kGroupRows];
+  static_assert(kGroupRows == kPairColumns);
+  for (int64_t k = 0; k < depth; k += 2, source += 2 * stride, out += kPanelRows) {
+    if (k + 1 < depth && rows >= kGroupRows) {
+      if (k + kAhead + 1 < depth) ask_for_pair(source + kAhead * stride, stride);
+      pack_whole_pair(source, source + stride, words);
+    } else {
+      pack_pair(source, k + 1 < depth ? source + stride : nullptr, rows, words);
     }
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kGroupRows / kPanelRows; ++i)
+      std::memcpy(out + i * panel, words + i * kPanelRows, kPanelRows * sizeof(uint32_t));
   }
 }
 
-/// What one tile adds up and where that goes.
-struct Tile {
-  const BF16* rows = nullptr;  // in place: element (0, 0)
+/// What is added up in tiles and where it goes: some rows against one panel.
+struct TileRows {
+  const BF16* rows = nullptr;  // of the left factor, in place
   int64_t stride = 0;
-  const uint32_t* panel = nullptr;  // or packed
+  const uint32_t* left = nullptr;  // or its panels
   const uint32_t* right = nullptr;
   int64_t depth = 0;
   const float* start = nullptr;  // what the sums of each column begin with
@@ -104,6 +146,14 @@ struct Tile {
   DType c_dtype = DType::kF32;
   bool add = false;
   int64_t row_count = 0, column_count = 0;
+
+  int64_t c_size() const { return c_dtype == DType::kF32 ? 4 : 2; }
+};
+
+/// One tile of them.
+struct TilePlace {
+  int64_t row = 0, rows = 0;
+  int64_t vector = 0;  // of the panel
 };
 
 template <typename C>
@@ -112,42 +162,45 @@ void finish(C* c, VecF sum, bool add, int64_t count) {
   store_some(c, sum, count);
 }
 
+/// sums [rows, stride] to C.
 template <typename C>
-void finish_rows(const Tile& t, const float* sums, int64_t stride) {
-  for (int64_t r = 0; r < t.row_count; ++r) {
-    C* c = reinterpret_cast<C*>(t.c) + r * t.ldc;
-    for_each_vector(t.column_count, [&](int64_t j, int64_t count) CONCLAVE_INLINE_LAMBDA {
-      finish(c + j, load(sums + r * stride + j), t.add, count);
-    });
+void finish_rows(const TileRows& t, const TilePlace& place, const float* sums, int64_t stride) {
+  const int64_t column = place.vector * kLanes, width = std::min(t.column_count - column, stride);
+  C* c = reinterpret_cast<C*>(t.c) + place.row * t.ldc + column;
+  for (int64_t r = 0; r < place.rows; ++r, c += t.ldc, sums += stride) {
+    for_each_vector(
+        width, [&](int64_t j, int64_t count) CONCLAVE_INLINE_LAMBDA { finish(c + j, load(sums + j), t.add, count); });
   }
 }
 
 /// Sums that met a call while in registers would live in memory all the time: they leave together.
 template <int kRows, int kColumns>
-__attribute__((always_inline)) inline void finish_tile(const Tile& t, const VecF (&sum)[kRows][kColumns]) {
+__attribute__((always_inline)) inline void finish_tile(const TileRows& t, const TilePlace& place,
+                                                       const VecF (&sum)[kRows][kColumns]) {
   alignas(64) float sums[kRows * kColumns * kLanes];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kColumns; ++v) store(sums + (r * kColumns + v) * kLanes, sum[r][v]);
   }
-  Tile own = t;
-  own.column_count = std::min<int64_t>(t.column_count, kColumns * kLanes);
-  t.c_dtype == DType::kF32 ? finish_rows<float>(own, sums, kColumns * kLanes)
-                           : finish_rows<BF16>(own, sums, kColumns * kLanes);
+  t.c_dtype == DType::kF32 ? finish_rows<float>(t, place, sums, kColumns * kLanes)
+                           : finish_rows<BF16>(t, place, sums, kColumns * kLanes);
 }
 
 /// The results are asked for from far memory while the sums are made.
 template <int kRows, int kColumns>
-__attribute__((always_inline)) inline void start_tile(const Tile& t, VecF (&sum)[kRows][kColumns]) {
-  const int64_t size = dtype_size(t.c_dtype), row = std::min<int64_t>(t.column_count, kColumns * kLanes) * size;
-  for (int64_t r = 0; r < t.row_count; ++r) {
-    for (int64_t byte = 0; byte < row; byte += 64) __builtin_prefetch(t.c + r * t.ldc * size + byte, 1);
+__attribute__((always_inline)) inline void start_tile(const TileRows& t, const TilePlace& place,
+                                                      VecF (&sum)[kRows][kColumns]) {
+  const int64_t size = t.c_size(), column = place.vector * kLanes;
+  const int64_t width = std::min<int64_t>(t.column_count - column, kColumns * kLanes) * size;
+  const std::byte* c = t.c + (place.row * t.ldc + column) * size;
+  for (int64_t r = 0; r < place.rows; ++r, c += t.ldc * size) {
+    for (int64_t byte = 0; byte < width; byte += 64) __builtin_prefetch(c + byte, 1);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kColumns; ++v) sum[r][v] = load(t.start + v * kLanes);
+    for (int v = 0; v < kColumns; ++v) sum[r][v] = load(t.start + column + v * kLanes);
   }
 }
 
@@ -166,84 +219,86 @@ __attribute__((always_inline)) inline void add_pair(const uint32_t* right, Words
 }
 
 template <int kRows, int kColumns>
-void tile_in_place(const Tile& t) {
+void tile_in_place(const TileRows& t, int64_t row, int64_t vector) {
+  const TilePlace place{row, kRows, vector};
   VecF sum[kRows][kColumns];
-  start_tile(t, sum);
-  const uint32_t* right = t.right;
-  const BF16* rows = t.rows;
-  for (int64_t k = 0; k + 1 < t.depth; k += 2, rows += 2, right += kPairColumns) {
+  start_tile(t, place, sum);
+  const int64_t depth = t.depth, stride = t.stride;
+  const uint32_t* right = t.right + vector * kLanes;
+  const BF16* rows = t.rows + row * stride;
+  for (int64_t k = 0; k + 1 < depth; k += 2, rows += 2, right += kPairColumns) {
     const auto words = [&](int r) CONCLAVE_INLINE_LAMBDA {
       uint32_t word;
-      std::memcpy(&word, rows + r * t.stride, sizeof word);
+      std::memcpy(&word, rows + r * stride, sizeof word);
       return word;
     };
     add_pair(right, words, sum);
   }
-  if (t.depth % 2 != 0)
+  if (depth % 2 != 0)
     add_pair(
-        right, [&](int r) CONCLAVE_INLINE_LAMBDA -> uint32_t { return rows[r * t.stride].bits; }, sum);
-  finish_tile(t, sum);
+        right, [&](int r) CONCLAVE_INLINE_LAMBDA -> uint32_t { return rows[r * stride].bits; }, sum);
+  finish_tile(t, place, sum);
 }
 
 template <int kColumns>
-void tile_packed(const Tile& t) {
+void tile_packed(const TileRows& t, const uint32_t* left, int64_t row, int64_t vector) {
+  const TilePlace place{row, std::min(kPanelRows, t.row_count - row), vector};
   VecF sum[kPanelRows][kColumns];
-  start_tile(t, sum);
-  const uint32_t *right = t.right, *left = t.panel;
-  for (int64_t k = 0; k < t.depth; k += 2, left += kPanelRows, right += kPairColumns)
+  start_tile(t, place, sum);
+  const uint32_t* right = t.right + vector * kLanes;
+  for (int64_t pairs = pairs_of(t.depth); pairs > 0; --pairs, left += kPanelRows, right += kPairColumns)
     add_pair(
         right, [&](int r) CONCLAVE_INLINE_LAMBDA { return left[r]; }, sum);
-  finish_tile(t, sum);
-}
-
-/// Moves a tile's columns.
-Tile at_vector(Tile t, int64_t vector) {
-  const int64_t column = vector * kLanes;
-  t.right += column;
-  t.start += column;
-  t.c += column * dtype_size(t.c_dtype);
-  t.column_count -= column;
-  return t;
+  finish_tile(t, place, sum);
 }
 
 template <int kRows>
-void row_tile_in_place(const Tile& t) {
+void row_tile_in_place(const TileRows& t, int64_t row) {
   const int64_t vectors = ceil_div(t.column_count, kLanes);
-  if (vectors == kVectors) return tile_in_place<kRows, kVectors>(t);
+  if (vectors == kVectors) return tile_in_place<kRows, kVectors>(t, row, 0);
   int64_t vector = 0;
   if (vectors >= 2) {
-    tile_in_place<kRows, 2>(t);
+    tile_in_place<kRows, 2>(t, row, 0);
     vector = 2;
   }
-  if (vector < vectors) tile_in_place<kRows, 1>(at_vector(t, vector));
+  if (vector < vectors) tile_in_place<kRows, 1>(t, row, vector);
 }
 
-/// All rows of a block against one panel.
-void rows_in_place(Tile t) {
-  int64_t left = t.row_count;
-  const auto take = [&](auto rows, void (*tile)(const Tile&)) {
-    for (; left >= rows; left -= rows) {
-      t.row_count = rows;
-      tile(t);
-      t.rows += rows * t.stride;
-      t.c += rows * t.ldc * dtype_size(t.c_dtype);
-    }
-  };
-  take(6, row_tile_in_place<6>);
-  take(4, row_tile_in_place<4>);
-  take(2, row_tile_in_place<2>);
-  take(1, row_tile_in_place<1>);
+void rows_in_place(const TileRows& t) {
+  int64_t row = 0;
+  for (; row + 6 <= t.row_count; row += 6) row_tile_in_place<6>(t, row);
+  if (row + 4 <= t.row_count) {
+    row_tile_in_place<4>(t, row);
+    row += 4;
+  }
+  if (row + 2 <= t.row_count) {
+    row_tile_in_place<2>(t, row);
+    row += 2;
+  }
+  if (row < t.row_count) row_tile_in_place<1>(t, row);
 }
 
-void rows_packed(Tile t) {
-  const int64_t rows = t.row_count, vectors = ceil_div(t.column_count, kLanes);
-  for (int64_t row = 0; row < rows; row += kPanelRows) {
-    t.row_count = std::min(kPanelRows, rows - row);
+void rows_packed(const TileRows& t) {
+  const int64_t vectors = ceil_div(t.column_count, kLanes);
+  const uint32_t* left = t.left;
+  for (int64_t row = 0; row < t.row_count; row += kPanelRows, left += left_words(t.depth)) {
     int64_t vector = 0;
-    for (; vector + 2 <= vectors; vector += 2) tile_packed<2>(at_vector(t, vector));
-    if (vector < vectors) tile_packed<1>(at_vector(t, vector));
-    t.panel += pairs_of(t.depth) * kPanelRows;
-    t.c += kPanelRows * t.ldc * dtype_size(t.c_dtype);
+    for (; vector + 2 <= vectors; vector += 2) tile_packed<2>(t, left, row, vector);
+    if (vector < vectors) tile_packed<1>(t, left, row, vector);
+  }
+}
+
+/// A panel of the right factor: columns [column, column + width), terms [k, k + depth).
+struct PairTerms {
+  int64_t column, width, k, depth;
+};
+
+void pack_panel(const MatmulSpec& spec, const void* b, const PairTerms& terms, uint32_t* out) {
+  const auto* source = static_cast<const BF16*>(b);
+  if (spec.transpose_b == Transpose::kYes) {
+    pack_columns(source + terms.column * spec.ldb + terms.k, spec.ldb, terms.depth, terms.width, out);
+  } else {
+    pack_rows(source + terms.k * spec.ldb + terms.column, spec.ldb, terms.depth, terms.width, out);
   }
 }
 
@@ -254,68 +309,89 @@ class BlockWork {
       : spec_(spec), operands_(operands), block_(block) {
     auto* scratch = static_cast<std::byte*>(operands.scratch);
     right_ = reinterpret_cast<uint32_t*>(scratch);
-    left_ = reinterpret_cast<uint32_t*>(scratch + right_bytes(spec));
+    left_ = reinterpret_cast<uint32_t*>(scratch + right_bytes(spec, {block.rows, block.columns}));
     sums_ = reinterpret_cast<float*>(left_);  // never both
   }
 
   void run() {
-    if (packs_both(spec_)) {
+    for (int64_t column = 0; column < block_.columns; column += packs_both(spec_) ? block_.columns : kPairColumns) {
       for (int64_t k = 0; k < spec_.k; k += kDepth) {
-        const auto* a = static_cast<const BF16*>(operands_.a);
-        pack_left(a + k * spec_.lda + block_.row, spec_.lda, depth_at(k), block_.rows, left_);
-        for (int64_t column = 0; column < block_.columns; column += kPairColumns) panel(block_.column + column, k);
+        packs_both(spec_) ? all_panels(k) : one_panel(block_.column + column, k);
       }
-    } else {
-      for (int64_t column = 0; column < block_.columns; column += kPairColumns) {
-        for (int64_t k = 0; k < spec_.k; k += kDepth) panel(block_.column + column, k);
-        if (needs_sums(spec_)) store_sums(block_.column + column);
-      }
+      if (needs_sums(spec_)) store_sums(block_.column + column);
     }
   }
 
  private:
   int64_t depth_at(int64_t k) const { return std::min(kDepth, spec_.k - k); }
   int64_t width(int64_t column) const { return std::min(kPairColumns, block_.column + block_.columns - column); }
-  std::byte* c_at(int64_t column) const {
-    return static_cast<std::byte*>(operands_.c) + (block_.row * spec_.ldc + column) * dtype_size(spec_.c_dtype);
+  PairTerms terms(int64_t column, int64_t k) const { return {column, width(column), k, depth_at(k)}; }
+  std::byte* c_at(int64_t row, int64_t column) const {
+    return static_cast<std::byte*>(operands_.c) + (row * spec_.ldc + column) * dtype_size(spec_.c_dtype);
   }
 
-  /// Terms from k on of the columns from `column` on.
-  void panel(int64_t column, int64_t k) {
-    const auto* b = static_cast<const BF16*>(operands_.b);
-    if (spec_.transpose_b == Transpose::kYes) {
-      pack_columns(b + column * spec_.ldb + k, spec_.ldb, depth_at(k), width(column), right_);
-    } else {
-      pack_rows<kPairColumns>(b + k * spec_.ldb + column, spec_.ldb, depth_at(k), width(column), right_);
-    }
+  /// The panel of the right factor, packed here or before.
+  const uint32_t* right_panel(int64_t column, int64_t k) const {
+    if (operands_.packed_b != nullptr)
+      return static_cast<const uint32_t*>(operands_.packed_b) + column / kPairColumns * right_words(spec_.k) +
+             pairs_of(k) * kPairColumns;
+    pack_panel(spec_, operands_.b, terms(column, k), right_);
+    return right_;
+  }
+
+  TileRows tile_rows(int64_t column, int64_t k) const {
+    return {.depth = depth_at(k),
+            .c = c_at(block_.row, column),
+            .ldc = spec_.ldc,
+            .c_dtype = spec_.c_dtype,
+            .add = k > 0 || spec_.accumulate == Accumulate::kAdd,
+            .row_count = block_.rows,
+            .column_count = width(column)};
+  }
+
+  /// Terms from k on of the columns from `column` on; the left factor in place.
+  void one_panel(int64_t column, int64_t k) {
     alignas(64) float start[kPairColumns] = {};
-    if (k == 0 && spec_.has_bias && !needs_sums(spec_)) read_bias(column, start);
-    Tile tile{.right = right_,
-              .depth = depth_at(k),
-              .start = start,
-              .c = c_at(column),
-              .ldc = spec_.ldc,
-              .c_dtype = spec_.c_dtype,
-              .add = k > 0 || spec_.accumulate == Accumulate::kAdd,
-              .row_count = block_.rows,
-              .column_count = width(column)};
-    if (packs_both(spec_)) {
-      tile.panel = left_;
-      return rows_packed(tile);
-    }
-    tile.rows = static_cast<const BF16*>(operands_.a) + block_.row * spec_.lda + k;
-    tile.stride = spec_.lda;
+    if (k == 0 && !needs_sums(spec_)) read_bias(column, start);
+    TileRows tiles = tile_rows(column, k);
+    tiles.rows = static_cast<const BF16*>(operands_.a) + block_.row * spec_.lda + k;
+    tiles.stride = spec_.lda;
+    tiles.right = right_panel(column, k);
+    tiles.start = start;
     if (needs_sums(spec_)) {
-      tile.c = reinterpret_cast<std::byte*>(sums_);
-      tile.ldc = kPairColumns;
-      tile.c_dtype = DType::kF32;
-      tile.add = k > 0;
+      tiles.c = reinterpret_cast<std::byte*>(sums_);
+      tiles.ldc = kPairColumns;
+      tiles.c_dtype = DType::kF32;
+      tiles.add = k > 0;
     }
-    rows_in_place(tile);
+    rows_in_place(tiles);
+  }
+
+  /// Terms from k on of the whole block; both factors packed.
+  void all_panels(int64_t k) {
+    const int64_t panel_words = right_words(depth_at(k)), end = block_.row + block_.rows;
+    for (int64_t column = 0; column < block_.columns; column += kPairColumns)
+      pack_panel(spec_, operands_.b, terms(block_.column + column, k), right_ + column / kPairColumns * panel_words);
+    const auto* a = static_cast<const BF16*>(operands_.a) + k * spec_.lda;
+    for (int64_t row = block_.row; row < end; row += kGroupRows) {
+      const int64_t rows = std::min(kGroupRows, end - row);
+      pack_left(a + row, spec_.lda, depth_at(k), rows, left_);
+      for (int64_t column = 0; column < block_.columns; column += kPairColumns) {
+        alignas(64) float start[kPairColumns] = {};
+        if (k == 0) read_bias(block_.column + column, start);
+        TileRows tiles = tile_rows(block_.column + column, k);
+        tiles.left = left_;
+        tiles.right = right_ + column / kPairColumns * panel_words;
+        tiles.start = start;
+        tiles.c = c_at(row, block_.column + column);
+        tiles.row_count = rows;
+        rows_packed(tiles);
+      }
+    }
   }
 
   void read_bias(int64_t column, float* start) const {
-    for (int64_t j = 0; j < width(column); ++j) {
+    for (int64_t j = 0; spec_.has_bias && j < width(column); ++j) {
       start[j] = spec_.bias_dtype == DType::kF32 ? static_cast<const float*>(operands_.bias)[column + j]
                                                  : to_float(static_cast<const BF16*>(operands_.bias)[column + j]);
     }
@@ -323,8 +399,8 @@ class BlockWork {
 
   void store_sums(int64_t column) const {
     alignas(64) float bias[kPairColumns] = {};
-    if (spec_.has_bias) read_bias(column, bias);
-    auto* c = reinterpret_cast<BF16*>(c_at(column));
+    read_bias(column, bias);
+    auto* c = reinterpret_cast<BF16*>(c_at(block_.row, column));
     for (int64_t r = 0; r < block_.rows; ++r, c += spec_.ldc) {
       for_each_vector(width(column), [&](int64_t j, int64_t count) CONCLAVE_INLINE_LAMBDA {
         const VecF sum = load(sums_ + r * kPairColumns + j) + load(bias + j);
@@ -366,11 +442,27 @@ PairGrid pair_grid(const MatmulSpec& spec, int64_t blocks) {
 }
 
 int64_t pair_thread_bytes(const MatmulSpec& spec, const PairGrid& grid) {
-  return round_up(right_bytes(spec) + left_bytes(spec, grid) + sum_bytes(spec, grid), Allocator::kAlignment);
+  return round_up(right_bytes(spec, grid) + left_bytes(spec) + sum_bytes(spec, grid), Allocator::kAlignment);
 }
 
 void run_pair_block(const MatmulSpec& spec, const MatmulOperands& operands, const PairBlock& block) {
   BlockWork(spec, operands, block).run();
+}
+
+int64_t packed_right_bytes(const MatmulSpec& spec) {
+  return goes_in_pairs(spec) && !packs_both(spec) ? ceil_div(spec.n, kPairColumns) * right_words(spec.k) * 4 : 0;
+}
+
+void pack_right(const MatmulSpec& spec, const void* b, void* packed) {
+  const int64_t panels = ceil_div(spec.n, kPairColumns);
+#pragma omp parallel for schedule(static) num_threads(spec.threads)
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t column = panel * kPairColumns;
+    for (int64_t k = 0; k < spec.k; k += kDepth) {
+      pack_panel(spec, b, {column, std::min(kPairColumns, spec.n - column), k, std::min(kDepth, spec.k - k)},
+                 static_cast<uint32_t*>(packed) + panel * right_words(spec.k) + pairs_of(k) * kPairColumns);
+    }
+  }
 }
 
 int64_t pair_scratch_bytes(const MatmulSpec& spec) {

@@ -34,6 +34,11 @@ int64_t pair_thread_bytes(const MatmulSpec& spec, const PairGrid& grid);
 /// Makes one block; `operands.scratch` is the thread's own. spec.k may be zero only with nothing to do.
 void run_pair_block(const MatmulSpec& spec, const MatmulOperands& operands, const PairBlock& block);
 
+/// The right factor packed once for many products with the same spec but for m (MatmulOperands::packed_b), on
+/// spec.threads threads; 0 bytes where this is no use.
+int64_t packed_right_bytes(const MatmulSpec& spec);
+void pack_right(const MatmulSpec& spec, const void* b, void* packed);
+
 /// The whole product on spec.threads threads; scratch of all of them.
 int64_t pair_scratch_bytes(const MatmulSpec& spec);
 void run_in_pairs(const MatmulSpec& spec, const MatmulOperands& operands);
