@@ -103,4 +103,20 @@ std::vector<Box> boxes_of_flat_range(const Box& box, int64_t begin, int64_t coun
   return out;
 }
 
+ShardSpec shard_of_flat_range(const ShardSpec& shard, int64_t begin, int64_t count) {
+  ShardSpec out{shard.global_shape, {}};
+  const int64_t end = begin + count;
+  int64_t start = 0;  // of the box at hand
+  for (const Box& box : shard.boxes) {
+    const int64_t next = start + box.element_count();
+    const int64_t from = std::max(begin, start), to = std::min(end, next);
+    if (from < to) {
+      for (Box& piece : boxes_of_flat_range(box, from - start, to - from)) out.boxes.push_back(std::move(piece));
+    }
+    start = next;
+  }
+  CONCLAVE_CHECK(begin >= 0 && count >= 0 && end <= start, "flat range {}+{} of a shard of {}", begin, count, start);
+  return out;
+}
+
 }  // namespace conclave

@@ -35,5 +35,7 @@ struct ShardSpec {
 
 /// The minimal list of boxes covering flat elements [begin, begin + count) of a row-major box, in order.
 std::vector<Box> boxes_of_flat_range(const Box& box, int64_t begin, int64_t count);
+/// Elements [begin, begin + count) of a shard's local storage as a shard of their own.
+ShardSpec shard_of_flat_range(const ShardSpec& shard, int64_t begin, int64_t count);
 
 }  // namespace conclave

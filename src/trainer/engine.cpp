@@ -170,7 +170,7 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
     kernels::fill(stream, {.x = progress.prediction_sums.back(), .value = 0});
   }
   for (const TransformerLayer* layer : chunk_->moe_layers()) layer->moe().router().begin_step(stream);
-  store_->zero_gradients(stream);
+  store_->begin_step(stream, count);
   executor_->set_iteration(request.iteration);
   executor_->run(schedule_(count), callbacks(micro_batches, request, &progress), weights);
   StepResult result = progress.result;

@@ -28,14 +28,14 @@ class StoreTest : public ::testing::TestWithParam<std::tuple<OptimizerKind, bool
     kernels::fill(stream_, {.x = store_->gradient(*second_, 0), .value = -1});
   }
   void step() {
-    store_->zero_gradients(stream_);
+    store_->begin_step(stream_, 1);
     add_gradients();
     store_->finalize_gradients(stream_, 1);
     store_->update(stream_, {.lr = 0.1, .decoupled_lr = 0.1, .step = 1}, {});
   }
   /// What the modules of the next step would add to.
   bool next_step_starts_at_zero() {
-    store_->zero_gradients(stream_);
+    store_->begin_step(stream_, 1);
     bool zero = true;
     const auto look = [&](const Tensor& gradient) {
       for (const float value : to_host<float>(stream_, gradient)) zero = zero && value == 0;
@@ -62,7 +62,7 @@ TEST_P(StoreTest, GradientsAreZeroAfterAnUpdate) {
 
 TEST_P(StoreTest, GradientsAreZeroAfterAStepWithoutUpdate) {
   step();
-  store_->zero_gradients(stream_);
+  store_->begin_step(stream_, 1);
   add_gradients();  // and then the step is rejected
   EXPECT_TRUE(next_step_starts_at_zero());
 }
@@ -76,7 +76,7 @@ TEST_P(StoreTest, GradientsAreZeroAfterSomebodyWroteIntoOneBetweenSteps) {
 TEST_P(StoreTest, UpdateUsesTheSumOfAllUses) {
   const std::vector<float> before = to_host<float>(stream_, store_->main_weight(*second_));
   step();
-  store_->zero_gradients(stream_);
+  store_->begin_step(stream_, 1);
   add_gradients();
   store_->finalize_gradients(stream_, 1);
   const float sum = uses() == 2 ? 5.0f : 2.0f;

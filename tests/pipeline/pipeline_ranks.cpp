@@ -57,20 +57,6 @@ const Words kModel = {"--num-layers",
                       "1e-2",
                       "--mock-data"};
 
-// A group of the world as an object of its own.
-class Borrowed final : public Communicator {
- public:
-  explicit Borrowed(Communicator& inner)
-      : Communicator(inner.group(), inner.world_ranks(), inner.rank()), inner_(inner) {}
-
- private:
-  Communicator& inner_;
-  void submit(const Stream& stream, CollectiveCall call) override {
-    inner_.exchange(stream, call.transfers, call.name.c_str());
-  }
-  void wait_for_all(CollectiveCall call) override { inner_.barrier(call.name.c_str()); }
-};
-
 DeviceBatch make_batch(Device& device, const ModelSpec& spec, int64_t index, int64_t micro_batches) {
   const int64_t sequence = spec.sequence_length, count = 2, rows = sequence * count;
   std::mt19937 random(static_cast<uint32_t>(100 + index));
@@ -232,10 +218,7 @@ Options pipeline_options(const PipelineCase& test) {
 
 std::unique_ptr<ProcessGroups> pipeline_groups(World& world, LayoutSizes sizes) {
   sizes.world = world.size();
-  return std::make_unique<ProcessGroups>(RankLayout(sizes), world.rank(), false,
-                                         [&world](const std::string& name, const std::vector<int64_t>& ranks) {
-                                           return std::make_unique<Borrowed>(world.group(name, ranks));
-                                         });
+  return std::make_unique<ProcessGroups>(RankLayout(sizes), world, false);
 }
 
 PipelineOutcome run_pipeline(const PipelineCase& test) {
