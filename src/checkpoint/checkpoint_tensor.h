@@ -14,7 +14,7 @@ namespace conclave {
 /// The boxes of one logical tensor that this rank writes. Each element of the global tensor must be written by exactly
 /// one rank: of replicas, one lists it and the others leave it out.
 struct CheckpointTensor {
-  std::string name;  ///< unique on the rank
+  std::string name;  ///< given several times, with other boxes each time, it is one tensor
   DType dtype = DType::kF32;
   ShardSpec shard;  ///< global shape and the boxes, in the order of the data
   // The data, boxes one after the other: a tensor of shard.element_count() elements, or host bytes.

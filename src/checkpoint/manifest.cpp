@@ -95,6 +95,32 @@ IndexedTensor parse_tensor(const Json& value, const std::string& path) {
   return tensor;
 }
 
+Json tensors_json(const std::vector<IndexedTensor>& indexed) {
+  Json tensors = Json::array();
+  for (const IndexedTensor& tensor : indexed) {
+    Json entry = Json::object();
+    entry["name"] = tensor.name;
+    entry["dtype"] = dtype_safetensors_name(tensor.dtype);
+    entry["shape"] = sizes_json(tensor.shape);
+    Json boxes = Json::array();
+    for (const StoredBox& stored : tensor.boxes) {
+      Json box = Json::object();
+      box["begin"] = sizes_json(stored.box.begin);
+      box["size"] = sizes_json(stored.box.size);
+      box["file"] = stored.file;
+      box["offset"] = stored.offset;
+      box["bytes"] = stored.bytes;
+      Json sums = Json::array();
+      for (const uint64_t sum : stored.checksums) sums.push_back(hex64(sum));
+      box["xxh3"] = std::move(sums);
+      boxes.push_back(std::move(box));
+    }
+    entry["boxes"] = std::move(boxes);
+    tensors.push_back(std::move(entry));
+  }
+  return tensors;
+}
+
 // Header and boxes must fill each file: nothing outside, nothing twice, nothing without a checksum.
 void check_files(const RankIndex& index, const std::string& path) {
   std::map<std::string, const IndexedFile*> files;
@@ -164,29 +190,7 @@ std::string rank_index_text(const RankIndex& index) {
     files.push_back(std::move(entry));
   }
   root["files"] = std::move(files);
-  Json tensors = Json::array();
-  for (const IndexedTensor& tensor : index.tensors) {
-    Json entry = Json::object();
-    entry["name"] = tensor.name;
-    entry["dtype"] = dtype_safetensors_name(tensor.dtype);
-    entry["shape"] = sizes_json(tensor.shape);
-    Json boxes = Json::array();
-    for (const StoredBox& stored : tensor.boxes) {
-      Json box = Json::object();
-      box["begin"] = sizes_json(stored.box.begin);
-      box["size"] = sizes_json(stored.box.size);
-      box["file"] = stored.file;
-      box["offset"] = stored.offset;
-      box["bytes"] = stored.bytes;
-      Json sums = Json::array();
-      for (const uint64_t sum : stored.checksums) sums.push_back(hex64(sum));
-      box["xxh3"] = std::move(sums);
-      boxes.push_back(std::move(box));
-    }
-    entry["boxes"] = std::move(boxes);
-    tensors.push_back(std::move(entry));
-  }
-  root["tensors"] = std::move(tensors);
+  root["tensors"] = tensors_json(index.tensors);
   return root.dump() + "\n";
 }
 
@@ -207,6 +211,17 @@ RankIndex parse_rank_index(std::string_view text, const std::string& path) {
     for (const Json& value : root.at("tensors").as_array()) index.tensors.push_back(parse_tensor(value, path));
     check_files(index, path);
     return index;
+  });
+}
+
+std::string tensors_text(const std::vector<IndexedTensor>& tensors) { return tensors_json(tensors).dump(); }
+
+std::vector<IndexedTensor> parse_tensors(std::string_view text, const std::string& path) {
+  return with_path(path, [&] {
+    std::vector<IndexedTensor> tensors;
+    const Json root = Json::parse(text, fmt::format("'{}'", path));
+    for (const Json& value : root.as_array()) tensors.push_back(parse_tensor(value, path));
+    return tensors;
   });
 }
 

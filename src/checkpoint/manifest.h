@@ -71,6 +71,10 @@ std::string rank_index_text(const RankIndex& index);
 /// UserError naming `path` and the fault: bad JSON, fields that contradict each other, places outside a file.
 RankIndex parse_rank_index(std::string_view text, const std::string& path);
 
+/// Tensors alone, in the form they have in an index.
+std::string tensors_text(const std::vector<IndexedTensor>& tensors);
+std::vector<IndexedTensor> parse_tensors(std::string_view text, const std::string& path);
+
 /// Begins with the checksum of the text itself.
 std::string manifest_text(const Manifest& manifest);
 /// UserError naming `path` if it was changed, is incomplete or has a schema that is not known.

@@ -1,7 +1,8 @@
 #include "checkpoint/part_writer.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -20,20 +21,43 @@ struct Piece {
   int64_t bytes = 0;
 };
 
-void check_tensors(const std::vector<CheckpointTensor>& tensors) {
-  std::set<std::string_view> names;
-  for (const CheckpointTensor& tensor : tensors) {
-    CONCLAVE_CHECK(names.insert(tensor.name).second, "tensor '{}' is saved twice", tensor.name);
-    std::vector<const Box*> boxes;
-    for (const Box& box : tensor.shard.boxes) {
-      CONCLAVE_CHECK(box_fits(box, tensor.shard.global_shape), "box {} of tensor '{}' lies outside its shape",
-                     box_text(box), tensor.name);
-      boxes.push_back(&box);
+// Which tensor of the index each entry belongs to: entries of one name make one tensor.
+struct NamedTensors {
+  std::vector<IndexedTensor> tensors;
+  std::vector<size_t> of_entry;
+};
+
+NamedTensors group_by_name(const std::vector<CheckpointTensor>& entries) {
+  NamedTensors named;
+  std::map<std::string_view, size_t> places;
+  for (const CheckpointTensor& entry : entries) {
+    const auto [place, is_new] = places.emplace(entry.name, named.tensors.size());
+    if (is_new) named.tensors.push_back({entry.name, entry.dtype, entry.shard.global_shape, {}});
+    const IndexedTensor& tensor = named.tensors[place->second];
+    CONCLAVE_CHECK(tensor.dtype == entry.dtype && tensor.shape == entry.shard.global_shape,
+                   "tensor '{}' is saved with several shapes or dtypes", entry.name);
+    named.of_entry.push_back(place->second);
+    const int64_t given = entry.tensor.defined() ? entry.tensor.bytes() : static_cast<int64_t>(entry.host.size());
+    CONCLAVE_CHECK_EQ(given, entry.bytes(), "data of tensor '{}' against its boxes", entry.name);
+  }
+  return named;
+}
+
+void check_boxes(const std::vector<CheckpointTensor>& entries, const NamedTensors& named) {
+  std::vector<std::vector<const Box*>> boxes(named.tensors.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    for (const Box& box : entries[i].shard.boxes) {
+      CONCLAVE_CHECK(box_fits(box, entries[i].shard.global_shape), "box {} of tensor '{}' lies outside its shape",
+                     box_text(box), entries[i].name);
+      std::vector<const Box*>& others = boxes[named.of_entry[i]];
+      CONCLAVE_CHECK(std::none_of(others.begin(), others.end(), [&](const Box* other) { return *other == box; }),
+                     "box {} of tensor '{}' is saved twice", box_text(box), entries[i].name);
+      others.push_back(&box);
     }
-    const std::string overlap = overlap_fault(boxes);
-    CONCLAVE_CHECK(overlap.empty(), "boxes {} of tensor '{}' overlap", overlap, tensor.name);
-    const int64_t given = tensor.tensor.defined() ? tensor.tensor.bytes() : static_cast<int64_t>(tensor.host.size());
-    CONCLAVE_CHECK_EQ(given, tensor.bytes(), "data of tensor '{}' against its boxes", tensor.name);
+  }
+  for (size_t k = 0; k < boxes.size(); ++k) {
+    const std::string overlap = overlap_fault(boxes[k]);
+    CONCLAVE_CHECK(overlap.empty(), "boxes {} of tensor '{}' overlap", overlap, named.tensors[k].name);
   }
 }
 
@@ -91,9 +115,9 @@ std::vector<uint64_t> write_piece(OutputFile& file, const CheckpointTensor& tens
   return checksums;
 }
 
-// Writes one file and enters its boxes into `index`, whose tensors are in the order of `tensors`.
+// Writes one file and enters its boxes into `index`; tensor number `of_entry[i]` there is that of entry i.
 void write_file(const std::string& directory, const std::string& name, const std::vector<CheckpointTensor>& tensors,
-                const std::vector<Piece>& pieces, RankIndex& index) {
+                const std::vector<Piece>& pieces, const std::vector<size_t>& of_entry, RankIndex& index) {
   std::vector<SafetensorsItem> items;
   for (const Piece& piece : pieces) {
     const CheckpointTensor& tensor = tensors[piece.tensor];
@@ -108,7 +132,7 @@ void write_file(const std::string& directory, const std::string& name, const std
   for (const Piece& piece : pieces) {
     const CheckpointTensor& tensor = tensors[piece.tensor];
     const Box& box = tensor.shard.boxes[piece.box];
-    index.tensors[piece.tensor].boxes.push_back(
+    index.tensors[of_entry[piece.tensor]].boxes.push_back(
         {box, name, offset, piece.bytes, write_piece(file, tensor, piece, buffer)});
     offset += piece.bytes;
   }
@@ -121,18 +145,18 @@ void write_file(const std::string& directory, const std::string& name, const std
 
 RankPart write_rank_part(const std::string& directory, int64_t rank, const std::vector<CheckpointTensor>& tensors,
                          int64_t file_bytes) {
-  check_tensors(tensors);
+  NamedTensors named = group_by_name(tensors);
+  check_boxes(tensors, named);
   RankIndex index;
   index.rank = rank;
+  index.tensors = std::move(named.tensors);
   RankPart part;
-  for (const CheckpointTensor& tensor : tensors) {
-    index.tensors.push_back({tensor.name, tensor.dtype, tensor.shard.global_shape, {}});
-    part.tensor_bytes += tensor.bytes();
-  }
+  for (const CheckpointTensor& tensor : tensors) part.tensor_bytes += tensor.bytes();
   const auto files = split_into_files(pieces_of(tensors), file_bytes);
   const auto count = static_cast<int64_t>(files.size());
   for (int64_t i = 0; i < count; ++i)
-    write_file(directory, rank_file_name(rank, i, count), tensors, files[static_cast<size_t>(i)], index);
+    write_file(directory, rank_file_name(rank, i, count), tensors, files[static_cast<size_t>(i)], named.of_entry,
+               index);
   const std::string text = rank_index_text(index);
   part.entry = {rank_index_name(rank), static_cast<int64_t>(text.size()), hash64(text)};
   OutputFile file(directory + "/" + part.entry.index);

@@ -8,7 +8,7 @@
 namespace conclave {
 namespace {
 
-constexpr size_t kTextBytes = 1024;
+constexpr size_t kTextBytes = 4096;
 
 template <typename T>
 std::vector<T> gather_values(Communicator& world, const Stream& stream, const std::vector<T>& mine) {

@@ -2,12 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
 
 namespace conclave {
+
+/// The text of what `work` throws; empty if it does not.
+template <typename Work>
+std::string failure_of(const Work& work) {
+  try {
+    work();
+    return "";
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
 
 /// Collective calls over `world`; with one rank no tensor is touched.
 class RankAgreement {

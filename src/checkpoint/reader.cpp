@@ -12,9 +12,6 @@
 namespace conclave {
 namespace {
 
-// Bytes that go through the host at a time on the way to a device.
-constexpr int64_t kStagingBytes = int64_t{32} << 20;
-
 std::string shape_text(const std::vector<int64_t>& shape) { return box_text(ShardSpec::whole(shape).boxes[0]); }
 
 }  // namespace
@@ -62,27 +59,7 @@ class CheckpointReader::Implementation {
                         "[checkpoint/load] tensor '{}' is stored in '{}' as {}, here it is {}; use the same precision "
                         "options as the run that saved it",
                         name, pieces_.directory(), dtype_name(stored.info.dtype), dtype_name(destination.dtype()));
-    CONCLAVE_CHECK_EQ(destination.element_count(), wanted.element_count(), "elements to read tensor '{}' into", name);
-    Device& device = stream.device();
-    if (device.is_sim()) return;
-    if (device.kind() == DeviceKind::kCpu) {
-      read(name, wanted, {destination.raw(), static_cast<size_t>(destination.bytes())});
-      return;
-    }
-    const int64_t width = dtype_size(stored.info.dtype);
-    std::vector<std::byte> staging;
-    int64_t done = 0;  // elements
-    for (const Box& box : wanted.boxes) {
-      const int64_t count = box.element_count();
-      for (int64_t begin = 0; begin < count; begin += kStagingBytes / width) {
-        const int64_t part = std::min(kStagingBytes / width, count - begin);
-        staging.resize(static_cast<size_t>(part * width));
-        read(name, {wanted.global_shape, boxes_of_flat_range(box, begin, part)}, staging);
-        device.copy_from_host(stream, destination.raw() + done * width, staging.data(), part * width);
-        device.synchronize();  // the staging memory is used again
-        done += part;
-      }
-    }
+    pieces_.read(stored, wanted, stream, destination);
   }
 
   std::vector<CheckpointFault> verify() { return pieces_.verify(); }

@@ -12,6 +12,8 @@ namespace conclave {
 namespace {
 
 constexpr size_t kMaxOpenFiles = 64;
+// Bytes that go through the host at a time on the way to a device.
+constexpr int64_t kStagingBytes = int64_t{32} << 20;
 
 std::vector<const Box*> boxes_of(const TensorRecord& record) {
   std::vector<const Box*> boxes;
@@ -51,6 +53,14 @@ RankIndex StoredPieces::read_index(int64_t rank) const {
                       text.size(), entry.bytes);
   CONCLAVE_USER_CHECK(hash64(text) == entry.checksum, "'{}' does not match its checksum in {}", path, kManifestFile);
   return parse_rank_index(text, path);
+}
+
+RankIndex StoredPieces::checked_index(int64_t rank) const {
+  return with_advice(directory_, [&] { return read_index(rank); });
+}
+
+void StoredPieces::throw_damaged(const std::string& fault) const {
+  throw_user(fmt::format("[checkpoint/load] {}{}", fault, advice_for_damaged(directory_)));
 }
 
 void StoredPieces::merge(RankIndex index, Contents& contents) const {
@@ -162,6 +172,39 @@ void StoredPieces::read(const TensorRecord& record, const Box& wanted, std::span
     } catch (const UserError& error) {
       throw_user(fmt::format("[checkpoint/load] tensor '{}' in '{}': {}{}", record.info.name, path_of(stored.file),
                              error.what(), advice_for_damaged(directory_)));
+    }
+  }
+}
+
+void StoredPieces::read(const TensorRecord& record, const ShardSpec& wanted, const Stream& stream,
+                        const Tensor& destination) {
+  CONCLAVE_CHECK_EQ(destination.element_count(), wanted.element_count(), "elements to read tensor '{}' into",
+                    record.info.name);
+  Device& device = stream.device();
+  if (device.is_sim()) return;
+  const bool on_host = device.kind() == DeviceKind::kCpu;
+  const int64_t width = dtype_size(record.info.dtype);
+  std::vector<std::byte> staging;
+  int64_t done = 0;  // elements
+  for (const Box& box : wanted.boxes) {
+    const int64_t count = box.element_count();
+    if (on_host) {
+      read(record, box, {destination.raw() + done * width, static_cast<size_t>(count * width)});
+      done += count;
+      continue;
+    }
+    for (int64_t begin = 0; begin < count; begin += kStagingBytes / width) {
+      const int64_t part = std::min(kStagingBytes / width, count - begin);
+      staging.resize(static_cast<size_t>(part * width));
+      std::span<std::byte> rest(staging);
+      for (const Box& piece : boxes_of_flat_range(box, begin, part)) {
+        const auto bytes = static_cast<size_t>(piece.element_count() * width);
+        read(record, piece, rest.first(bytes));
+        rest = rest.subspan(bytes);
+      }
+      device.copy_from_host(stream, destination.raw() + done * width, staging.data(), part * width);
+      device.synchronize();  // the staging memory is used again
+      done += part;
     }
   }
 }

@@ -39,8 +39,14 @@ class StoredPieces {
   /// Sees to it that the boxes read so far cover `wanted`; if they do not, reads all indexes and checks that the boxes
   /// tile the tensor.
   void make_available(const TensorRecord& record, const ShardSpec& wanted);
+  /// One rank's index, whole and right.
+  RankIndex checked_index(int64_t rank) const;
+  /// UserError: `fault`, and what a person can do.
+  [[noreturn]] void throw_damaged(const std::string& fault) const;
   /// Copies one wanted box (made available before), row-major.
   void read(const TensorRecord& record, const Box& wanted, std::span<std::byte> destination);
+  /// Boxes one after the other into a tensor on any device; done on return. On `sim` nothing is read.
+  void read(const TensorRecord& record, const ShardSpec& wanted, const Stream& stream, const Tensor& destination);
   /// Everything that is wrong anywhere.
   std::vector<CheckpointFault> verify();
 

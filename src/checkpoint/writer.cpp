@@ -51,17 +51,6 @@ bool is_ready(const std::future<T>& future) {
   return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-// The text of what `work` throws; empty if it does not.
-template <typename Work>
-std::string failure_of(const Work& work) {
-  try {
-    work();
-    return "";
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-}
-
 // A save under way. Two stages, each awaited by all ranks together: parts are written; rank 0 makes the checkpoint
 // appear.
 struct Flight {

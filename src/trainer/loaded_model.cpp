@@ -34,7 +34,7 @@ LoadedModel load_model(ParsedOptions parsed, Command command) {
       "the tokenizer has {} tokens, the model was trained with {}; give the tokenizer that it was trained with",
       model.tokenizer->vocab_size(), vocab);
   model.engine = std::make_unique<Engine>(model.options, vocab, *model.device, false);
-  load_engine(*model.engine, reader, false);
+  load_engine(*model.engine, reader.directory(), false, *make_self_communicator("world"));
   return model;
 }
 

@@ -1,12 +1,11 @@
 #include "trainer/run_state.h"
 
 #include <random>
-#include <set>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/text.h"
+#include "checkpoint/loader.h"
 
 namespace conclave {
 
@@ -38,7 +37,7 @@ RunState RunState::from_json(const Json& json) {
 
 std::vector<CheckpointTensor> checkpoint_tensors(Engine& engine, bool optimizer) {
   std::vector<CheckpointTensor> tensors;
-  for (const StateTensor& state : engine.store().state()) {
+  for (const StateTensor& state : engine.store().owned_state()) {
     if (state.optimizer && !optimizer) continue;
     tensors.push_back(CheckpointTensor::sharded(state.name, state.shard, state.tensor));
   }
@@ -62,54 +61,18 @@ std::optional<LoadPlan> plan_load(const CheckpointOptions& options) {
   return LoadPlan{*found, true, false};
 }
 
-namespace {
-
-// What keeps a checkpoint from fitting the model, one line each.
-std::vector<std::string> misfits(const std::vector<StateTensor>& wanted, const CheckpointReader& reader) {
-  std::vector<std::string> faults;
-  std::set<std::string> names;
-  for (const StateTensor& state : wanted) {
-    names.insert(state.name);
-    const StoredTensor* stored = reader.find(state.name);
-    if (stored == nullptr) {
-      faults.push_back(
-          fmt::format("'{}' {} is missing in the checkpoint", state.name, Shape(state.shard.global_shape).to_string()));
-    } else if (stored->shape != state.shard.global_shape) {
-      faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
-                                   Shape(stored->shape).to_string(), Shape(state.shard.global_shape).to_string()));
-    } else if (stored->dtype != state.tensor.dtype()) {
-      faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
-                                   dtype_name(stored->dtype), dtype_name(state.tensor.dtype())));
-    }
-  }
-  for (const StoredTensor& stored : reader.tensors()) {
-    if (!names.contains(stored.name) && !stored.name.starts_with("optimizer.")) {
-      faults.push_back(fmt::format("'{}' {} has no place in the model", stored.name, Shape(stored.shape).to_string()));
-    }
-  }
-  return faults;
-}
-
-}  // namespace
-
-void load_engine(Engine& engine, const CheckpointReader& reader, bool optimizer) {
-  std::vector<StateTensor> wanted;
+void load_engine(Engine& engine, const std::string& directory, bool optimizer, Communicator& world) {
+  std::vector<CheckpointTensor> wanted;
   for (const StateTensor& state : engine.store().state()) {
-    if (!state.optimizer || optimizer) wanted.push_back(state);
+    if (!state.optimizer || optimizer)
+      wanted.push_back(CheckpointTensor::sharded(state.name, state.shard, state.tensor));
   }
-  std::vector<std::string> faults = misfits(wanted, reader);
-  if (faults.size() > 12) {
-    const size_t more = faults.size() - 12;
-    faults.resize(12);
-    faults.push_back(fmt::format("and {} more", more));
-  }
-  CONCLAVE_USER_CHECK(faults.empty(),
-                      "checkpoint '{}' does not fit the model:\n  {}\ngive the options it was trained with "
-                      "(--use-checkpoint-args takes them from it), or "
-                      "--no-load-optim if optimizer states are missing",
-                      reader.directory(), join(faults, "\n  "));
   const Stream stream = engine.device().default_stream();
-  for (const StateTensor& state : wanted) reader.read(state.name, state.shard, stream, state.tensor);
+  load_checkpoint({.directory = directory,
+                   .wanted = wanted,
+                   .may_be_left = [](const std::string& name) { return name.starts_with("optimizer."); },
+                   .world = world,
+                   .stream = stream});
   engine.store().weights_changed(stream);
 }
 

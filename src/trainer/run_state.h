@@ -38,9 +38,10 @@ struct LoadPlan {
 };
 std::optional<LoadPlan> plan_load(const CheckpointOptions& options);
 
-/// Reads weights (and optimizer states) into the engine. Every parameter must be there with its shape; what the
-/// checkpoint has beyond the model is an error too. All faults are listed at once.
-void load_engine(Engine& engine, const CheckpointReader& reader, bool optimizer);
+/// Reads weights (and optimizer states) of a complete checkpoint into the engine, whatever the layout that wrote it.
+/// Every parameter must be there with its shape; what the checkpoint has beyond the model is an error too. All faults
+/// are listed at once. Collective over `world`.
+void load_engine(Engine& engine, const std::string& directory, bool optimizer, Communicator& world);
 
 /// A random 16-digit name.
 std::string new_run_id();

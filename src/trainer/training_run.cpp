@@ -51,7 +51,7 @@ void TrainingRun::load() {
   const std::optional<LoadPlan> plan = plan_load(options_.checkpoint);
   if (!plan) return;
   const CheckpointReader reader(plan->location.directory);
-  load_engine(*engine_, reader, plan->optimizer);
+  load_engine(*engine_, plan->location.directory, plan->optimizer, *world_);
   if (plan->fresh_run) {
     log_info("weights from '{}'; a new run begins", plan->location.directory);
     return;
