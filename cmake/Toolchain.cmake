@@ -15,6 +15,19 @@ find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)
 
+# Decides between comm/mpi and its twin comm/no_mpi.
+set(CONCLAVE_MPI OFF)
+if(CONCLAVE_WITH_MPI)
+  find_package(MPI COMPONENTS C)
+  if(MPI_C_FOUND)
+    set(CONCLAVE_MPI ON)
+  elseif(NOT CONCLAVE_WITH_MPI STREQUAL "AUTO")
+    message(FATAL_ERROR "CONCLAVE_WITH_MPI is ON and there is no MPI (Debian, Ubuntu: libopenmpi-dev)")
+  else()
+    message(STATUS "No MPI: ranks are threads of one process only (Debian, Ubuntu: libopenmpi-dev)")
+  endif()
+endif()
+
 add_library(conclave_build_flags INTERFACE)
 if(DEFINED ENV{CMAKE_PREFIX_PATH} OR CMAKE_PREFIX_PATH)
   # Libraries in a folder of their own load each other from there: RPATH, which is inherited, instead of RUNPATH, which is not.

@@ -286,6 +286,29 @@ void side_streams(World& world) {
   }
 }
 
+// The host goes on while a side stream waits: rank 0's word sets the others free to come.
+void overlap(World& world) {
+  Place place(world);
+  Communicator& all = world.all();
+  const Stream side = place.device->make_stream("side");
+  const Tensor x = place.tensor(given_values<float>(all.rank(), 5000)), word = place.zeros<int32_t>(1);
+  const auto event = place.device->make_event();
+  if (all.rank() == 0) {
+    all.all_reduce(side, x, ReduceOp::kSum, "overlapped");
+    event->record(side);
+    CONCLAVE_CHECK(all.size() == 1 || !event->is_reached(), "done before the others came");
+    for (int peer = 1; peer < all.size(); ++peer) all.send(place.stream, word, peer, "word");
+  } else {
+    all.receive(place.stream, word, 0, "word");
+    all.all_reduce(side, x, ReduceOp::kSum, "overlapped");
+    event->record(side);
+  }
+  event->wait_on(place.stream);
+  std::vector<float> expected;
+  for (int64_t i = 0; i < 5000; ++i) expected.push_back(expected_reduction<float>(all.size(), i, ReduceOp::kSum));
+  expect_same(to_host<float>(place.stream, x), expected, "overlapped");
+}
+
 void barriers(World& world) {
   for (int i = 0; i < 20; ++i) world.all().barrier("case");
 }
@@ -302,7 +325,8 @@ const std::vector<CollectiveCase>& collective_cases() {
   static const std::vector<CollectiveCase> cases = {
       CONCLAVE_CASES_OF(all_reduce),  CONCLAVE_CASES_OF(scatter_and_gather), CONCLAVE_CASES_OF(all_to_all),
       CONCLAVE_CASES_OF(broadcast),   CONCLAVE_CASES_OF(exchange),           {"send and receive", send_and_receive},
-      {"nan survives", nan_survives}, {"side streams", side_streams},        {"barriers", barriers}};
+      {"nan survives", nan_survives}, {"side streams", side_streams},        {"overlap", overlap},
+      {"barriers", barriers}};
   return cases;
 }
 
