@@ -26,15 +26,10 @@ std::string obstacle() {
   return "";
 }
 
-Job launch(int ranks, const std::string& arguments) {
-  // Under a sanitizer the library's own leaks at exit are not ours to report.
-  const std::string command = fmt::format(
-      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 timeout 100 mpirun -quiet "
-      "--oversubscribe --bind-to none -np {} {} {} 2>&1",
-      ranks, CONCLAVE_COMM_RANKS, arguments);
+Job run_command(const std::string& command) {
   Job job;
   const Stopwatch watch;
-  FILE* pipe = popen(command.c_str(), "r");
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
   std::array<char, 4096> buffer{};
   for (size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
     job.output.append(buffer.data(), got);
@@ -43,6 +38,15 @@ Job launch(int ranks, const std::string& arguments) {
   job.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   job.seconds = watch.seconds();
   return job;
+}
+
+// Under a sanitizer the library's own leaks at exit are not ours to report.
+constexpr const char* kEnvironment =
+    "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 timeout 100";
+
+Job launch(int ranks, const std::string& arguments) {
+  return run_command(fmt::format("{} mpirun -quiet --oversubscribe --bind-to none -np {} {} {}", kEnvironment, ranks,
+                                 CONCLAVE_COMM_RANKS, arguments));
 }
 
 int occurrences(const std::string& text, const std::string& word) {
@@ -90,6 +94,27 @@ TEST_P(ProcessFailures, EndTheJobWithTheCauseOnce) {
     EXPECT_LT(job.seconds, 10 + failing.settings.timeout_seconds) << job.output;
     EXPECT_FALSE(has_process(CONCLAVE_COMM_RANKS));
   }
+}
+
+// The same under srun, in a Slurm that is started for it.
+TEST(Slurm, RunsRanksAndEndsThem) {
+  if (std::getenv("CONCLAVE_TEST_FULL") == nullptr) GTEST_SKIP() << "in ./run test full only";
+  if (!mpi_is_built_in()) GTEST_SKIP() << "built without MPI (package libopenmpi-dev)";
+  const auto in_slurm = [](const std::string& arguments) {
+    return run_command(fmt::format("{} {}/tests/comm/slurm/one_node.sh -n 3 {} {}", kEnvironment, CONCLAVE_SOURCE_DIR,
+                                   CONCLAVE_COMM_RANKS, arguments));
+  };
+  const Job cases = in_slurm("cases");
+  if (cases.exit_code == 77) GTEST_SKIP() << cases.output;
+  EXPECT_EQ(cases.exit_code, 0) << cases.output;
+  EXPECT_EQ(occurrences(cases.output, "of 3 by mpi"), 3) << cases.output;
+  const Job failing = in_slurm("fail 'asks for an exit code'");
+  EXPECT_EQ(failing.exit_code, 16) << failing.output;
+  EXPECT_EQ(occurrences(failing.output, "conclave: rank 1: "), 1) << failing.output;
+  const Job killed = in_slurm("fail 'is killed'");
+  EXPECT_NE(killed.exit_code, 0) << killed.output;
+  EXPECT_EQ(occurrences(killed.output, "conclave: rank 1: "), 1) << killed.output;
+  EXPECT_LT(killed.seconds, 20) << killed.output;
 }
 
 // Nothing of MPI happens where no launcher started the program.

@@ -101,8 +101,8 @@ void MpiJob::watch_neighbour() {
 
 void MpiJob::neighbour_is_gone(int64_t rank) {
   if (!is_first_failure()) return;
-  write_line(
-      with_rank(rank, "its process ended without a word: it was killed (perhaps for want of memory) or it crashed"));
+  write_line(with_rank(
+      rank, "its process ended without a word: killed (perhaps for want of memory), crashed, or left by itself"));
   // The launcher knows how that process ended and ends the others with its code. In case it does not:
   std::this_thread::sleep_for(std::chrono::seconds(3));
   MPI_Abort(MPI_COMM_WORLD, 1);
