@@ -153,6 +153,12 @@ void is_killed(World& world) {
   rank.reduce(64, "gradients");
 }
 
+// As in training, where SIGTERM means: finish the step and save.
+void throws_among_the_deaf(World& world) {
+  std::signal(SIGTERM, SIG_IGN);
+  throws(world);
+}
+
 void exits(World& world) {
   const Rank rank(world);
   if (rank.at_fault) _exit(7);
@@ -184,6 +190,12 @@ const std::vector<FailingJob>& failing_jobs() {
       {"asks for an exit code", asks_for_an_exit_code, {"rank 1: [test] the loss"}, unchecked, 16},
       {"leaves early", leaves_early, {"waits for rank 1", "'gradients'", "work is over"}, unchecked},
       {"is killed", is_killed, {"rank 1: its process ended without a word"}, unchecked, 137, true},
+      {"throws among the deaf",
+       throws_among_the_deaf,
+       {"rank 1: [test] this rank's data is missing"},
+       unchecked,
+       1,
+       true},
       {"exits", exits, {"rank 1: its process ended without a word"}, unchecked, 7, true},
   };
   return jobs;

@@ -33,7 +33,8 @@ class MpiJob {
  private:
   struct Seat {
     std::atomic<int64_t> process_id, name_space, rank;
-    std::atomic<int32_t> has_left, failed;  ///< failed: of the first seat only, the mark of the machine
+    std::atomic<int32_t> has_left;
+    std::atomic<int32_t> failure;  ///< of the first seat only: exit code of the first failure on the machine, or -1
   };
 
   int rank_ = 0;
@@ -42,13 +43,13 @@ class MpiJob {
   MPI_Comm machine_ = MPI_COMM_NULL;
   MPI_Win window_ = MPI_WIN_NULL;
   Seat* seats_ = nullptr;
-  int stop_watching_ = -1;  ///< eventfd
+  int stop_watching_ = -1, terminate_ = -1;  ///< eventfds: the work is over; SIGTERM came
   std::thread watcher_;
 
   void take_seat();
-  void watch_neighbour();
+  void watch();
   void neighbour_is_gone(int64_t rank);
-  bool is_first_failure();
+  bool is_first_failure(int exit_code);
 };
 
 }  // namespace conclave
