@@ -27,18 +27,18 @@ class World {
   int64_t rank() const { return rank_; }
   int64_t size() const { return size_; }
   virtual const char* transport() const = 0;  ///< "self", "threads", "mpi", "sim"
+  /// Changes what a launched job began with (run_in_world), alike on all ranks and before the first group.
+  virtual void configure(const CommSettings&) {}
 
   /// The group of these ranks of the world, this one among them, in this order; made when first asked for, without
   /// talking to the others. The same name and ranks give the same group.
   Communicator& group(const std::string& name, const std::vector<int64_t>& ranks);
+  /// The same, for callers that keep the communicators themselves: once per name and ranks.
+  std::unique_ptr<Communicator> make(const std::string& name, const std::vector<int64_t>& ranks);
   /// All ranks, as "world".
   Communicator& all();
   /// Groups made so far, in the order of making.
   const std::vector<std::unique_ptr<Communicator>>& groups() const { return groups_; }
-
-  /// Calls and bytes per group and operation since the last reset, for people.
-  std::string traffic_table() const;
-  void reset_traffic();
 
  protected:
   World(int64_t rank, int64_t size) : rank_(rank), size_(size) {}
@@ -49,6 +49,12 @@ class World {
   int64_t rank_, size_;
   std::vector<std::unique_ptr<Communicator>> groups_;
 };
+
+/// Runs `work` as this process's rank: of the job that a launcher started (comm/launcher.h), by MPI, else alone. A
+/// launched rank whose work throws ends the whole job: the first cause is written to standard error once, as
+/// "conclave: rank 3: ...", and the launcher's exit code is that of the error; this call does not return then. Once per
+/// process. Devices are made inside `work`.
+void run_in_world(const CommSettings& settings, const std::function<void(World&)>& work);
 
 /// One process, one rank.
 std::unique_ptr<World> make_self_world();

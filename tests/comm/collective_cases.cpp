@@ -155,6 +155,28 @@ void scatter_and_gather(World& world) {
   }
 }
 
+// So long that a transport takes them in several chunks, of pieces that differ.
+void long_reductions(World& world) {
+  Place place(world);
+  Communicator& all = world.all();
+  constexpr int64_t kCount = 3'000'017;
+  std::vector<float> expected(kCount);
+  for (int64_t i = 0; i < kCount; ++i) {
+    expected[static_cast<size_t>(i)] = expected_reduction<float>(all.size(), i, ReduceOp::kSum);
+  }
+  const std::vector<float> mine = given_values<float>(all.rank(), kCount);
+  const Tensor x = place.tensor(mine);
+  all.all_reduce(place.stream, x, ReduceOp::kSum, "long");
+  expect_same(to_host<float>(place.stream, x), expected, "long all_reduce");
+  std::vector<int64_t> pieces(static_cast<size_t>(all.size()), 5);
+  pieces.back() = kCount - 5 * (all.size() - 1);
+  const Tensor in = place.tensor(mine), out = place.zeros<float>(pieces[static_cast<size_t>(all.rank())]);
+  all.reduce_scatter(place.stream, in, pieces, out, "long");
+  const auto begin = expected.begin() + 5 * all.rank();
+  expect_same(to_host<float>(place.stream, out), std::vector<float>(begin, begin + out.element_count()),
+              "long reduce_scatter");
+}
+
 // Rows that `from` sends to `to`.
 int64_t row_count(int from, int to, int64_t base) { return (from * 7 + to * 3) % 4 == 0 ? 0 : base + from + 2 * to; }
 
@@ -286,6 +308,29 @@ void side_streams(World& world) {
   }
 }
 
+// The host goes on while a side stream waits: rank 0's word sets the others free to come.
+void overlap(World& world) {
+  Place place(world);
+  Communicator& all = world.all();
+  const Stream side = place.device->make_stream("side");
+  const Tensor x = place.tensor(given_values<float>(all.rank(), 5000)), word = place.zeros<int32_t>(1);
+  const auto event = place.device->make_event();
+  if (all.rank() == 0) {
+    all.all_reduce(side, x, ReduceOp::kSum, "overlapped");
+    event->record(side);
+    CONCLAVE_CHECK(all.size() == 1 || !event->is_reached(), "done before the others came");
+    for (int peer = 1; peer < all.size(); ++peer) all.send(place.stream, word, peer, "word");
+  } else {
+    all.receive(place.stream, word, 0, "word");
+    all.all_reduce(side, x, ReduceOp::kSum, "overlapped");
+    event->record(side);
+  }
+  event->wait_on(place.stream);
+  std::vector<float> expected;
+  for (int64_t i = 0; i < 5000; ++i) expected.push_back(expected_reduction<float>(all.size(), i, ReduceOp::kSum));
+  expect_same(to_host<float>(place.stream, x), expected, "overlapped");
+}
+
 void barriers(World& world) {
   for (int i = 0; i < 20; ++i) world.all().barrier("case");
 }
@@ -299,10 +344,17 @@ void barriers(World& world) {
   }
 
 const std::vector<CollectiveCase>& collective_cases() {
-  static const std::vector<CollectiveCase> cases = {
-      CONCLAVE_CASES_OF(all_reduce),  CONCLAVE_CASES_OF(scatter_and_gather), CONCLAVE_CASES_OF(all_to_all),
-      CONCLAVE_CASES_OF(broadcast),   CONCLAVE_CASES_OF(exchange),           {"send and receive", send_and_receive},
-      {"nan survives", nan_survives}, {"side streams", side_streams},        {"barriers", barriers}};
+  static const std::vector<CollectiveCase> cases = {CONCLAVE_CASES_OF(all_reduce),
+                                                    CONCLAVE_CASES_OF(scatter_and_gather),
+                                                    CONCLAVE_CASES_OF(all_to_all),
+                                                    CONCLAVE_CASES_OF(broadcast),
+                                                    CONCLAVE_CASES_OF(exchange),
+                                                    {"send and receive", send_and_receive},
+                                                    {"long reductions", long_reductions},
+                                                    {"nan survives", nan_survives},
+                                                    {"side streams", side_streams},
+                                                    {"overlap", overlap},
+                                                    {"barriers", barriers}};
   return cases;
 }
 

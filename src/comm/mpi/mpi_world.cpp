@@ -1,0 +1,44 @@
+#include "comm/failure.h"
+#include "comm/launcher.h"
+#include "comm/mpi/messenger.h"
+#include "comm/mpi/mpi_communicator.h"
+#include "comm/mpi/mpi_job.h"
+#include "comm/world.h"
+
+namespace conclave {
+namespace {
+
+class MpiWorld final : public World {
+ public:
+  explicit MpiWorld(Messenger& messenger) : World(messenger.rank(), messenger.size()), messenger_(messenger) {}
+  const char* transport() const override { return "mpi"; }
+  void configure(const CommSettings& settings) override { messenger_.configure(settings); }
+
+ protected:
+  std::unique_ptr<Communicator> make_group(const std::string& name, const std::vector<int64_t>& ranks,
+                                           int position) override {
+    return std::make_unique<MpiCommunicator>(messenger_, name, ranks, position);
+  }
+
+ private:
+  Messenger& messenger_;
+};
+
+}  // namespace
+
+bool mpi_is_built_in() { return true; }
+
+void run_launched_rank(const CommSettings& settings, const std::function<void(World&)>& work) {
+  MpiJob job;
+  Messenger messenger(settings);
+  MpiWorld world(messenger);
+  try {
+    work(world);
+    messenger.leave();
+    job.leave();
+  } catch (...) {
+    job.fail(describe_failure(std::current_exception()));
+  }
+}
+
+}  // namespace conclave

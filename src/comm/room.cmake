@@ -1,0 +1,3 @@
+if(CONCLAVE_MPI)
+  target_link_libraries(conclave_comm PRIVATE conclave_mpi)
+endif()

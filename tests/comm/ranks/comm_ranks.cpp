@@ -1,0 +1,42 @@
+// One rank of a job that a test starts under a launcher: comm_ranks cases [checked] | fail NAME
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "comm/collective_cases.h"
+#include "comm/failing_ranks.h"
+#include "comm/launcher.h"
+
+namespace {
+
+using namespace conclave;
+
+int run_cases(bool checked) {
+  run_in_world({.check_collectives = checked, .timeout_seconds = 60}, [](World& world) {
+    for (const cases::CollectiveCase& one : cases::collective_cases()) {
+      world.all().barrier(one.name.c_str());
+      one.run(world);
+    }
+    fmt::print("rank {} of {} by {}: {} cases\n", world.rank(), world.size(), world.transport(),
+               cases::collective_cases().size());
+  });
+  return 0;
+}
+
+int fail(const std::string& name) {
+  for (const cases::FailingJob& job : cases::failing_jobs()) {
+    if (job.name == name) run_in_world(job.settings, job.run);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  if (words.empty()) return 2;
+  if (words[0] == "cases") return run_cases(std::find(words.begin(), words.end(), "checked") != words.end());
+  return words[0] == "fail" && words.size() > 1 ? fail(words[1]) : 2;
+}
