@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "convert/elements.h"
 
 namespace conclave {
 
@@ -53,7 +54,7 @@ std::optional<LoadPlan> plan_load(const CheckpointOptions& options) {
     CONCLAVE_USER_CHECK(!options.exit_on_missing_checkpoint,
                         "--load {}: there is no checkpoint, and --exit-on-missing-checkpoint says to stop then",
                         *options.load);
-    log_warning("--load {}: there is no checkpoint; starting from scratch", *options.load);
+    if (!options.load_hf) log_warning("--load {}: there is no checkpoint; starting from scratch", *options.load);
   }
   if (!options.pretrained_checkpoint) return std::nullopt;
   const auto found = find_checkpoint(*options.pretrained_checkpoint);
@@ -62,7 +63,40 @@ std::optional<LoadPlan> plan_load(const CheckpointOptions& options) {
   return LoadPlan{*found, true, false};
 }
 
+bool starts_from_hugging_face(const CheckpointOptions& options) {
+  return options.load_hf && !(options.load && find_checkpoint(*options.load, options.ckpt_step));
+}
+
 namespace {
+
+// Imported weights stand in the dtype that they came in; they are widened while they are read.
+bool can_read_as(DType stored, DType wanted) {
+  return stored == wanted ||
+         (wanted == DType::kF32 && (stored == DType::kBF16 || stored == DType::kF16 || stored == DType::kF64));
+}
+
+void read_state(const CheckpointReader& reader, const Stream& stream, const StateTensor& state) {
+  const StoredTensor& stored = reader.at(state.name);
+  if (stored.dtype == state.tensor.dtype() || stream.device().is_sim()) {
+    reader.read(state.name, state.shard, stream, state.tensor);
+    return;
+  }
+  constexpr int64_t kAtOnce = int64_t{4} << 20;  // elements
+  std::vector<std::byte> raw;
+  std::vector<float> values;
+  int64_t done = 0;
+  for (const Box& box : state.shard.boxes) {
+    for (int64_t at = 0; at < box.element_count(); at += kAtOnce) {
+      const int64_t count = std::min(kAtOnce, box.element_count() - at);
+      raw.resize(static_cast<size_t>(count * dtype_size(stored.dtype)));
+      values.resize(static_cast<size_t>(count));
+      reader.read(state.name, {state.shard.global_shape, boxes_of_flat_range(box, at, count)}, raw);
+      convert_elements(stored.dtype, raw, DType::kF32, std::as_writable_bytes(std::span(values)));
+      copy_from_host<float>(stream, state.tensor.flat_slice(done, count), values);
+      done += count;
+    }
+  }
+}
 
 // What keeps a checkpoint from fitting the model, one line each.
 std::vector<std::string> misfits(const std::vector<StateTensor>& wanted, const CheckpointReader& reader) {
@@ -77,7 +111,7 @@ std::vector<std::string> misfits(const std::vector<StateTensor>& wanted, const C
     } else if (stored->shape != state.shard.global_shape) {
       faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
                                    Shape(stored->shape).to_string(), Shape(state.shard.global_shape).to_string()));
-    } else if (stored->dtype != state.tensor.dtype()) {
+    } else if (!can_read_as(stored->dtype, state.tensor.dtype())) {
       faults.push_back(fmt::format("'{}' is {} in the checkpoint, {} in the model", state.name,
                                    dtype_name(stored->dtype), dtype_name(state.tensor.dtype())));
     }
@@ -109,7 +143,7 @@ void load_engine(Engine& engine, const CheckpointReader& reader, bool optimizer)
                       "--no-load-optim if optimizer states are missing",
                       reader.directory(), join(faults, "\n  "));
   const Stream stream = engine.device().default_stream();
-  for (const StateTensor& state : wanted) reader.read(state.name, state.shard, stream, state.tensor);
+  for (const StateTensor& state : wanted) read_state(reader, stream, state);
   engine.store().weights_changed(stream);
 }
 
