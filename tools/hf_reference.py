@@ -123,12 +123,12 @@ def main():
         "transformers": transformers.__version__,
         "torch": torch.__version__,
         "seed": None if args.tokens else args.seed,
-        "loss": float(loss),
-        "logits_std": float(logits.detach().std()),
+        "loss": loss.item(),
+        "logits_std": logits.detach().std().item(),
         "parameters_without_gradient": without,
     }
     (folder / "reference.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(f"{folder}/reference.safetensors: loss {float(loss):.6f}, {len(out) - 4} gradients, {len(without)} without")
+    print(f"{folder}/reference.safetensors: loss {loss.item():.6f}, {len(out) - 4} gradients, {len(without)} without")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "convert/elements.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -69,7 +70,39 @@ void convert_elements(DType from, std::span<const std::byte> source, DType to, s
   });
 }
 
+namespace {
+
+// Exponents of ones alone: infinity or NaN.
+template <typename Bits>
+int64_t count_full_exponents(std::span<const std::byte> elements, Bits mask) {
+  constexpr size_t kBlock = 4096;
+  Bits block[kBlock];
+  int64_t count = 0;
+  for (size_t at = 0; at < elements.size(); at += sizeof block) {
+    const size_t bytes = std::min(sizeof block, elements.size() - at);
+    std::memcpy(block, elements.data() + at, bytes);
+    int32_t found = 0;
+    for (size_t i = 0; i < bytes / sizeof(Bits); ++i) found += (block[i] & mask) == mask ? 1 : 0;
+    count += found;
+  }
+  return count;
+}
+
+}  // namespace
+
 int64_t count_non_finite(DType dtype, std::span<const std::byte> elements) {
+  switch (dtype) {
+    case DType::kF32:
+      return count_full_exponents<uint32_t>(elements, 0x7f800000u);
+    case DType::kBF16:
+      return count_full_exponents<uint16_t>(elements, 0x7f80u);
+    case DType::kF16:
+      return count_full_exponents<uint16_t>(elements, 0x7c00u);
+    case DType::kF64:
+      return count_full_exponents<uint64_t>(elements, 0x7ff0000000000000u);
+    default:
+      break;
+  }
   int64_t count = 0;
   const auto size = static_cast<size_t>(dtype_size(dtype));
   with_reader(dtype, elements, [&](auto read) {

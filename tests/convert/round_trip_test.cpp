@@ -1,6 +1,9 @@
 // Import and export: every tensor of every family comes back bit for bit, in every form.
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <limits>
+
 #include "comm/communicator.h"
 #include "convert/elements.h"
 #include "convert/hf_checkpoint.h"
@@ -170,6 +173,19 @@ TEST(Import, BlockScalesAreMultipliedIn) {
   EXPECT_EQ(f8e4m3_to_float(0x7e), 448.0f);
   EXPECT_EQ(f8e4m3_to_float(0x01), 0x1p-9f);
   EXPECT_EQ(f8e5m2_to_float(0x7b), 57344.0f);
+}
+
+TEST(Elements, NonFiniteValuesAreCountedInEveryDtype) {
+  std::vector<float> values(10000, 1.5f);
+  values[3] = values[9999] = std::numeric_limits<float>::infinity();
+  values[5000] = std::numeric_limits<float>::quiet_NaN();
+  for (const DType dtype : {DType::kF64, DType::kF32, DType::kBF16, DType::kF16}) {
+    std::vector<std::byte> out(values.size() * static_cast<size_t>(dtype_size(dtype)));
+    convert_elements(DType::kF32, std::as_bytes(std::span(values)), dtype, out);
+    EXPECT_EQ(count_non_finite(dtype, out), 3) << dtype_name(dtype);
+  }
+  const std::vector<std::byte> small = {std::byte{0x7f}, std::byte{0x7e}, std::byte{0xff}, std::byte{0}};
+  EXPECT_EQ(count_non_finite(DType::kF8E4M3, small), 2);
 }
 
 // Ranges and boxes of any kind are what the whole tensor holds there.
