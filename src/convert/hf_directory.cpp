@@ -68,6 +68,7 @@ void HuggingFaceDirectory::read_config() {
                       file_size(file), kMost);
   config_text_ = read_file(file);
   config_ = Json::parse(config_text_, file);
+  CONCLAVE_USER_CHECK(config_.is_object(), "{}: a model's configuration is a JSON object", file);
 }
 
 std::map<std::string, std::string> HuggingFaceDirectory::read_index(const std::string& index_path) const {

@@ -128,11 +128,11 @@ class Export {
   }
 
   DType dtype_of(const TensorPlace& place) const {
-    if (place.ours.ends_with(".expert_bias") && !(origin_ && origin_->other_dtypes.contains(place.name)))
-      return DType::kF32;  // a buffer that stays in f32 whatever the weights are
-    if (request_.dtype) return *request_.dtype;
+    const bool buffer = place.ours.ends_with(".expert_bias");  // stays in f32 whatever the weights are
+    if (request_.dtype && !buffer) return *request_.dtype;
     if (origin_ && origin_->other_dtypes.contains(place.name)) return origin_->other_dtypes.at(place.name);
-    return main_dtype();
+    if (origin_) return origin_->dtype;
+    return buffer ? DType::kF32 : main_dtype();
   }
 
   void write_config() {

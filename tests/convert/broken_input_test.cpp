@@ -84,7 +84,7 @@ std::vector<BrokenCase> cases() {
       {"no_config", "llama", remove("config.json"), "has no config.json"},
       {"no_weights", "llama", remove("model.safetensors"), "has neither model.safetensors nor"},
       {"config_no_json", "llama", [](const std::string& d) { write_file_atomically(d + "/config.json", "{\"a\": "); },
-       "config.json: line 1"},
+       "config.json: not valid JSON"},
       {"config_a_list", "llama", [](const std::string& d) { write_file_atomically(d + "/config.json", "[1]"); },
        "a model's configuration is a JSON object"},
       {"no_type", "llama", without("model_type"), "\"model_type\" is missing"},
