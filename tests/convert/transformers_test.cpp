@@ -17,7 +17,8 @@ std::string python() {
 }
 
 bool has_transformers() {
-  return std::system((python() + " -c 'import torch, transformers, safetensors' > /dev/null 2>&1").c_str()) == 0;
+  const std::string command = fmt::format("{} -c 'import torch, transformers, safetensors' > /dev/null 2>&1", python());
+  return std::system(command.c_str()) == 0;
 }
 
 TEST(Transformers, OpensEveryExportAndGivesTheSameLogits) {
@@ -35,12 +36,12 @@ TEST(Transformers, OpensEveryExportAndGivesTheSameLogits) {
     export_hugging_face(reader, {.output = folder / model});
     export_hugging_face(reader, {.output = folder / (std::string(model) + "_fused"), .form = ExpertForm::kFused});
     for (const char* form : {"", "_fused"})
-      pairs += " " + (folder / (std::string(model) + form)) + "=" + golden_model(model);
+      pairs += fmt::format(" {}/{}{}={}", folder.path(), model, form, golden_model(model));
   }
   const std::string log = folder / "log";
-  const int code = std::system(
-      (python() + " " CONCLAVE_SOURCE_DIR "/tests/convert/open_with_transformers.py" + pairs + " > " + log + " 2>&1")
-          .c_str());
+  const std::string command = fmt::format("{} {}/tests/convert/open_with_transformers.py{} > {} 2>&1", python(),
+                                          CONCLAVE_SOURCE_DIR, pairs, log);
+  const int code = std::system(command.c_str());
   EXPECT_EQ(code, 0) << read_file(log);
 }
 
