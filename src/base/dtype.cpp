@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 
@@ -59,6 +60,17 @@ float to_float(F16 value) {
   const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
   return sign != 0 ? -magnitude : magnitude;
 }
+
+float f8e4m3_to_float(uint8_t bits) {
+  const int exponent = (bits >> 3) & 0xf, mantissa = bits & 7;
+  const float sign = (bits & 0x80) != 0 ? -1.0f : 1.0f;
+  if (exponent == 0xf && mantissa == 7) return std::copysign(std::numeric_limits<float>::quiet_NaN(), sign);
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -9);
+  return sign * std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+}
+
+// Its bits are the upper half of a f16.
+float f8e5m2_to_float(uint8_t bits) { return to_float(F16{static_cast<uint16_t>(bits << 8)}); }
 
 F16 to_f16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

@@ -49,6 +49,9 @@ inline float to_float(BF16 value) { return std::bit_cast<float>(static_cast<uint
 inline float to_float(float value) { return value; }
 inline double to_float(double value) { return value; }
 float to_float(F16 value);
+/// The value of an 8-bit float (OCP FP8, 2023): e4m3 has no infinity, its largest patterns are NaN.
+float f8e4m3_to_float(uint8_t bits);
+float f8e5m2_to_float(uint8_t bits);
 
 /// Round to nearest even; NaN stays NaN.
 inline BF16 to_bf16(float value) {

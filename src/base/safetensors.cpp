@@ -118,6 +118,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path), file_(p
     if (!index_.emplace(name, entries_.size() - 1).second) damaged(path, fmt::format("tensor '{}' stands twice", name));
   }
   check_tiling(path, entries_, data);
+  for (SafetensorsEntry& entry : entries_) entry.offset = entry.bytes.data() - bytes.data();
 }
 
 const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {

@@ -22,6 +22,7 @@ struct SafetensorsEntry {
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
+  int64_t offset = 0;  ///< of `bytes`, from the start of the file
 
   int64_t element_count() const;
   /// Typed view; throws UserError on another dtype. The data may be unaligned in foreign files, so callers copy out.

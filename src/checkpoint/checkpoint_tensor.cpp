@@ -13,7 +13,7 @@ CheckpointTensor CheckpointTensor::whole(std::string name, const Tensor& tensor)
 CheckpointTensor CheckpointTensor::sharded(std::string name, ShardSpec shard, const Tensor& tensor) {
   CONCLAVE_CHECK(tensor.element_count() == shard.element_count(), "tensor '{}' has {} elements, its boxes {}", name,
                  tensor.element_count(), shard.element_count());
-  return {std::move(name), tensor.dtype(), std::move(shard), tensor, {}};
+  return {std::move(name), tensor.dtype(), std::move(shard), tensor, {}, {}};
 }
 
 CheckpointTensor CheckpointTensor::from_bytes(std::string name, DType dtype, ShardSpec shard,
@@ -21,16 +21,26 @@ CheckpointTensor CheckpointTensor::from_bytes(std::string name, DType dtype, Sha
   CONCLAVE_CHECK(static_cast<int64_t>(bytes.size()) == shard.element_count() * dtype_size(dtype),
                  "tensor '{}' has {} bytes, its boxes need {}", name, bytes.size(),
                  shard.element_count() * dtype_size(dtype));
-  return {std::move(name), dtype, std::move(shard), {}, bytes};
+  return {std::move(name), dtype, std::move(shard), {}, bytes, {}};
+}
+
+CheckpointTensor CheckpointTensor::from_source(std::string name, DType dtype, ShardSpec shard,
+                                               std::function<void(int64_t, std::span<std::byte>)> source) {
+  return {std::move(name), dtype, std::move(shard), {}, {}, std::move(source)};
 }
 
 const std::byte* CheckpointTensor::host_data() const {
+  if (source) return nullptr;
   if (!tensor.defined()) return host.data();
   return tensor.device().kind() == DeviceKind::kCpu ? tensor.raw() : nullptr;
 }
 
 void CheckpointTensor::copy_bytes(int64_t offset, std::span<std::byte> out) const {
   if (out.empty()) return;
+  if (source) {
+    source(offset, out);
+    return;
+  }
   if (const std::byte* data = host_data(); data != nullptr) {
     std::memcpy(out.data(), data + offset, out.size());
     return;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,10 @@ struct LoadArgs {
   const std::vector<CheckpointTensor>& wanted;
   /// Whether a stored tensor may be wanted by no rank.
   std::function<bool(const std::string& name)> may_be_left;
+  /// Turns elements of another dtype into those wanted, where a wanted f32 tensor is stored as bf16, f16 or f64. None:
+  /// dtypes must be equal.
+  std::function<void(DType from, std::span<const std::byte> source, DType to, std::span<std::byte> target)> convert =
+      nullptr;
   Communicator& world;
   Stream stream;
 };

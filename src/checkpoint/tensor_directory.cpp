@@ -52,14 +52,16 @@ std::vector<const Box*> boxes_of(const TensorRecord& record) {
 }
 
 // What keeps a stored tensor from being what is wanted; empty if nothing does.
-std::string misfit(const CheckpointTensor& wanted, const TensorRecord* record) {
+std::string misfit(const CheckpointTensor& wanted, const TensorRecord* record, bool widens) {
   const std::string shape = Shape(wanted.shard.global_shape).to_string();
   if (record == nullptr) return fmt::format("'{}' {} is missing in the checkpoint", wanted.name, shape);
   if (record->info.shape != wanted.shard.global_shape) {
     return fmt::format("'{}' is {} in the checkpoint, {} in the model", wanted.name,
                        Shape(record->info.shape).to_string(), shape);
   }
-  if (record->info.dtype != wanted.dtype) {
+  const DType stored = record->info.dtype;
+  const bool floating = stored == DType::kBF16 || stored == DType::kF16 || stored == DType::kF64;
+  if (stored != wanted.dtype && !(widens && floating && wanted.dtype == DType::kF32)) {
     return fmt::format("'{}' is {} in the checkpoint, {} in the model", wanted.name, dtype_name(record->info.dtype),
                        dtype_name(wanted.dtype));
   }
@@ -177,7 +179,8 @@ std::string TensorDirectory::answer(const std::string& request) {
 }
 
 TensorDirectory::Answer TensorDirectory::look_up(const std::vector<CheckpointTensor>& wanted,
-                                                 const std::function<bool(const std::string& name)>& may_be_left) {
+                                                 const std::function<bool(const std::string& name)>& may_be_left,
+                                                 bool widens) {
   std::vector<std::string> texts;
   for (const std::string& request : exchange_texts(world_, stream_, requests(wanted))) texts.push_back(answer(request));
   Answer out;
@@ -187,7 +190,7 @@ TensorDirectory::Answer TensorDirectory::look_up(const std::vector<CheckpointTen
   }
   for (const CheckpointTensor& tensor : wanted) {
     const auto found = out.records.find(tensor.name);
-    const std::string fault = misfit(tensor, found == out.records.end() ? nullptr : &found->second);
+    const std::string fault = misfit(tensor, found == out.records.end() ? nullptr : &found->second, widens);
     if (!fault.empty()) out.misfits.push_back(fault);
   }
   for (const auto& [name, kept] : kept_) {

@@ -27,9 +27,9 @@ class TensorDirectory {
     std::map<std::string, TensorRecord> records;  ///< of wanted tensors: the boxes that share elements with them
     std::vector<std::string> misfits;             ///< what does not fit: lines for people
   };
-  /// Damage that shows throws UserError on every rank.
+  /// Damage that shows throws UserError on every rank. `widens`: f32 may be stored in another floating dtype.
   Answer look_up(const std::vector<CheckpointTensor>& wanted,
-                 const std::function<bool(const std::string& name)>& may_be_left);
+                 const std::function<bool(const std::string& name)>& may_be_left, bool widens = false);
 
  private:
   struct Kept {

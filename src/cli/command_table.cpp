@@ -15,6 +15,9 @@ int bench_command(const Words& words);
 int inspect_command(const Words& words);
 int golden_command(const Words& words);
 int plan_command(const Words& words);
+int convert_command(const Words& words);
+int parity_command(const Words& words);
+int upcycle_command(const Words& words);
 
 const std::vector<CommandEntry>& commands() {
   static const std::vector<CommandEntry> table = {
@@ -34,20 +37,23 @@ const std::vector<CommandEntry>& commands() {
        golden_command},
       {"plan", "--draw [--draw-format text|svg] [--config FILE.yaml] [--any-option value ...]",
        "draw the schedule of a pipeline", plan_command},
-      // Refused by name until they are built.
       {"convert", "--from hf|conclave --to hf|conclave --input DIR --output DIR", "Hugging Face import and export",
-       nullptr},
-      {"upcycle", "--load DENSE --save DIR ...", "make an MoE of a dense model", nullptr},
+       convert_command},
+      {"parity", "--hf DIR --reference FILE [--print all|worst]", "a Hugging Face model against numbers made elsewhere",
+       parity_command},
+      {"upcycle", "--load DENSE | --load-hf DENSE --save DIR --num-experts E ...",
+       "make a model with experts of a dense one", upcycle_command},
+      // Refused by name until they are built.
       {"verify-layout", "--config FILE.yaml LAYOUT-OPTIONS", "a parallel layout against one process", nullptr},
-      {"parity", "--hf DIR --reference FILE", "a Hugging Face model against numbers made elsewhere", nullptr},
       {"launch", "--nproc-per-node N [...] -- train ...", "start ranks without MPI", nullptr},
   };
   return table;
 }
 
 std::string help_text(const CommandEntry& command) {
-  for (const Command known : {Command::kTrain, Command::kPreprocess, Command::kGenerate, Command::kEval,
-                              Command::kInspect, Command::kBench, Command::kPlan}) {
+  for (const Command known :
+       {Command::kTrain, Command::kPreprocess, Command::kGenerate, Command::kEval, Command::kInspect, Command::kBench,
+        Command::kPlan, Command::kConvert, Command::kUpcycle, Command::kParity}) {
     if (command_name(known) == command.name) return command_help(known);
   }
   return fmt::format("usage: conclave {} {}\n\n{}\n", command.name, command.usage, command.help);

@@ -3,18 +3,49 @@
 #include "cli/command.h"
 #include "config/options_text.h"
 #include "config/parse.h"
+#include "trainer/hf_model.h"
 #include "trainer/run_state.h"
 #include "trainer/training_run.h"
+#include "trainer/upcycling.h"
 
 namespace conclave {
 
+namespace {
+
+// The new model is made and saved first; training then starts from it.
+void upcycle_first(ParsedOptions& parsed) {
+  const UpcyclingReport report = upcycle_model(parsed);
+  CheckpointOptions& checkpoint = parsed.options.checkpoint;
+  log_info("upcycled: {:.3f} billion parameters in '{}'{}", report.billions, report.directory,
+           report.plan.exact ? "" : "; " + report.plan.note);
+  if (report.difference) log_info("largest difference of logits from the dense model's: {:.3g}", *report.difference);
+  checkpoint.load = checkpoint.save;
+  checkpoint.load_hf.reset();
+  checkpoint.ckpt_step = 0;
+  parsed.options.moe.moe_use_upcycling = false;
+  const CheckpointReader made(report.directory);
+  take_architecture(parsed, made.state().at("options"));
+}
+
+}  // namespace
+
 int train_command(const Words& words) {
   ParsedOptions parsed = parse_command_line(Command::kTrain, words);
+  if (parsed.options.moe.moe_use_upcycling) upcycle_first(parsed);
   if (parsed.options.checkpoint.use_checkpoint_args) {
     const std::optional<LoadPlan> plan = plan_load(parsed.options.checkpoint);
     CONCLAVE_USER_CHECK(plan.has_value(), "--use-checkpoint-args needs a checkpoint; give --load DIR");
     const CheckpointReader reader(plan->location.directory);
     for (const std::string& text : take_architecture(parsed, reader.state().at("options"))) log_info("{}", text);
+  }
+  const CheckpointOptions& checkpoint = parsed.options.checkpoint;
+  if (starts_from_hugging_face(checkpoint)) {
+    for (const std::string& text : take_hugging_face(parsed, HuggingFaceWeights(*checkpoint.load_hf)))
+      log_info("{}", text);
+  } else if (checkpoint.load_hf) {
+    // The run goes on from its own checkpoint, whose architecture is that of the model it began with.
+    const CheckpointReader reader(plan_load(checkpoint)->location.directory);
+    take_architecture(parsed, reader.state().at("options"));
   }
   TrainingRun run(parsed);
   return static_cast<int>(run.run());

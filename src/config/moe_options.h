@@ -59,6 +59,7 @@ struct MoeOptions {
   bool moe_layer_recompute = false;  ///< old spelling of selective recompute of "moe"
   bool moe_use_upcycling = false;
   int64_t moe_upcycling_granularity = 1;
+  std::string moe_upcycling_scaling = "exact";  ///< exact: the function is kept; split: over both products
 };
 
 }  // namespace conclave

@@ -248,6 +248,10 @@ std::string_view option_group_name(OptionGroup group) {
       return "eval";
     case OptionGroup::kInspect:
       return "inspect";
+    case OptionGroup::kConvert:
+      return "convert";
+    case OptionGroup::kParity:
+      return "parity";
     case OptionGroup::kBench:
       return "bench";
     case OptionGroup::kPlan:
@@ -294,6 +298,10 @@ std::string_view option_group_title(OptionGroup group) {
       return "Evaluation of a checkpoint";
     case OptionGroup::kInspect:
       return "Inspection";
+    case OptionGroup::kConvert:
+      return "Conversion";
+    case OptionGroup::kParity:
+      return "Comparison with numbers made elsewhere";
     case OptionGroup::kBench:
       return "Benchmarks";
     case OptionGroup::kPlan:

@@ -31,6 +31,8 @@ enum class OptionGroup {
   kGenerate,
   kEval,
   kInspect,
+  kConvert,
+  kParity,
   kBench,
   kPlan,
   kOtherTasks

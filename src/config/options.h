@@ -34,6 +34,8 @@ struct Options {
   GenerateOptions generate;
   EvalOptions eval;
   InspectOptions inspect;
+  ConvertOptions convert;
+  ParityOptions parity;
   BenchOptions bench;
   PlanOptions plan;
 };

@@ -14,6 +14,8 @@ bool belongs_to_a_run(const OptionRow& row) {
     case OptionGroup::kGenerate:
     case OptionGroup::kEval:
     case OptionGroup::kInspect:
+    case OptionGroup::kConvert:
+    case OptionGroup::kParity:
     case OptionGroup::kBench:
     case OptionGroup::kPlan:
       return false;
@@ -84,6 +86,16 @@ std::vector<std::string> take_architecture(ParsedOptions& parsed, const Json& sa
       notes.push_back(fmt::format("--{}: the checkpoint has {}; {} is left aside", row.key, value.dump(), before));
     }
     copy_option(other.options, parsed.options, row);
+  }
+  return notes;
+}
+
+std::vector<std::string> take_model(ParsedOptions& parsed, const Json& model) {
+  const ParsedOptions other = options_from_json(model, "the model's configuration");
+  std::vector<std::string> notes = take_architecture(parsed, options_to_json(other.options));
+  for (const GivenOption& option : other.given) {
+    if (!option.row->architecture && !parsed.was_given(option.row->key))
+      copy_option(other.options, parsed.options, *option.row);
   }
   return notes;
 }

@@ -23,6 +23,10 @@ std::vector<std::string> architecture_keys();
 /// UserError if `saved` cannot be read.
 std::vector<std::string> take_architecture(ParsedOptions& parsed, const Json& saved);
 
+/// The same for a model from elsewhere: `model` names its options only, so every other option of the architecture takes
+/// its default; what is not architecture (dropout, ...) is taken where it was not given.
+std::vector<std::string> take_model(ParsedOptions& parsed, const Json& model);
+
 /// One line for each architecture option whose value differs from the checkpoint's. Only keys that `saved` has count.
 std::vector<std::string> architecture_differences(const Options& options, const Json& saved);
 

@@ -167,10 +167,14 @@ bool starts_option(std::string_view word) {
   return word.starts_with("--") || !parse_double(word.substr(0, word.find(',')));
 }
 
-bool belongs_elsewhere(Command command, OptionGroup group) {
-  switch (group) {
+bool belongs_elsewhere(Command command, const OptionRow& row) {
+  switch (row.group) {
     case OptionGroup::kPreprocess:
-      return command != Command::kPreprocess;
+      return command != Command::kPreprocess && !(command == Command::kConvert && row.key == "input");
+    case OptionGroup::kConvert:
+      return command != Command::kConvert && command != Command::kTrain;
+    case OptionGroup::kParity:
+      return command != Command::kParity;
     case OptionGroup::kGenerate:
       return command != Command::kGenerate;
     case OptionGroup::kEval:
@@ -255,7 +259,7 @@ class CommandLine {
       while (place_ < words_.size() && !starts_option(words_[place_])) ++place_;
       return;
     }
-    if (belongs_elsewhere(command_, found.row->group)) {
+    if (belongs_elsewhere(command_, *found.row)) {
       reader_.fault(fmt::format("--{} is an option of `conclave {}`, not of `conclave {}`", found.row->key,
                                 option_group_name(found.row->group), command_name(command_)));
     }
@@ -312,6 +316,12 @@ std::string_view command_name(Command command) {
       return "bench";
     case Command::kPlan:
       return "plan";
+    case Command::kConvert:
+      return "convert";
+    case Command::kUpcycle:
+      return "upcycle";
+    case Command::kParity:
+      return "parity";
   }
   return "";
 }

@@ -10,7 +10,18 @@
 
 namespace conclave {
 
-enum class Command { kTrain, kPreprocess, kGenerate, kEval, kInspect, kBench, kPlan };
+enum class Command {
+  kTrain,
+  kPreprocess,
+  kGenerate,
+  kEval,
+  kInspect,
+  kBench,
+  kPlan,
+  kConvert,
+  kUpcycle,
+  kParity
+};
 
 std::string_view command_name(Command command);
 

@@ -76,6 +76,12 @@ constexpr CommandText kCommands[] = {
     {Command::kInspect, "conclave inspect DIR [OPTIONS]", "show a checkpoint, a data set or a run"},
     {Command::kBench, "conclave bench {gemm | op NAME | layer | step} [OPTIONS]", "measure speed and memory"},
     {Command::kPlan, "conclave plan --draw [--config FILE.yaml] [OPTIONS]", "show what a layout does"},
+    {Command::kConvert, "conclave convert --from hf|conclave --to hf|conclave --input DIR --output DIR [OPTIONS]",
+     "a Hugging Face model into a checkpoint, or a checkpoint into a Hugging Face model"},
+    {Command::kUpcycle, "conclave upcycle (--load DIR | --load-hf DIR) --save DIR --num-experts E [OPTIONS]",
+     "make a model with experts of a dense one"},
+    {Command::kParity, "conclave parity --hf DIR --reference FILE [OPTIONS]",
+     "compare logits, loss and gradients of a Hugging Face model with numbers made elsewhere"},
 };
 
 bool is_shown(Command command, const OptionRow& row) {
@@ -83,17 +89,21 @@ bool is_shown(Command command, const OptionRow& row) {
   using enum OptionGroup;
   switch (row.group) {
     case kPreprocess:
-      return command == Command::kPreprocess;
+      return command == Command::kPreprocess || (command == Command::kConvert && row.key == "input");
+    case kConvert:
+      return command == Command::kConvert || (command == Command::kTrain && row.key != "from" && row.key != "to");
+    case kParity:
+      return command == Command::kParity;
     case kGenerate:
       return command == Command::kGenerate;
     case kEval:
       return command == Command::kEval;
     case kInspect:
       return command == Command::kInspect;
-    case kBench:
-      return command == Command::kBench;
     case kPlan:
       return command == Command::kPlan;
+    case kBench:
+      return command == Command::kBench || (command == Command::kParity && row.key == "dtype");
     case kDevice:
       return command != Command::kInspect;
     case kTokenizer:
@@ -102,14 +112,20 @@ bool is_shown(Command command, const OptionRow& row) {
       return command == Command::kTrain || command == Command::kEval;
     case kTraining:
       if (command == Command::kPlan) return row.key == "micro-batch-size" || row.key == "global-batch-size";
-      return command == Command::kTrain || row.key == "seed" || row.key == "micro-batch-size";
+      return command == Command::kTrain || row.key == "seed" ||
+             (row.key == "micro-batch-size" && command != Command::kConvert && command != Command::kUpcycle);
     case kCheckpoint:
-      return command == Command::kTrain || ((command == Command::kGenerate || command == Command::kEval) &&
-                                            (row.key == "load" || row.key == "ckpt-step"));
+      return command == Command::kTrain ||
+             ((command == Command::kGenerate || command == Command::kEval) &&
+              (row.key == "load" || row.key == "ckpt-step" || row.key == "load-hf")) ||
+             (command == Command::kUpcycle &&
+              (row.key == "load" || row.key == "ckpt-step" || row.key == "load-hf" || row.key == "save"));
     case kOptimizer:
     case kLogging:
     case kMemory:
       return command == Command::kTrain;
+    case kMoe:
+      return command == Command::kTrain || command == Command::kBench || command == Command::kUpcycle;
     default:
       return command == Command::kTrain || command == Command::kBench || command == Command::kPlan;
   }

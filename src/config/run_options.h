@@ -11,6 +11,8 @@ namespace conclave {
 struct CheckpointOptions {
   std::optional<std::string> save;  ///< run directory
   std::optional<std::string> load;
+  std::optional<std::string> load_hf;  ///< a Hugging Face model to start from when `load` has no checkpoint
+  int64_t save_hf_interval = 0;        ///< steps between Hugging Face models in SAVE/hf; 0: none
   std::optional<std::string> pretrained_checkpoint;  ///< loaded as with --finetune when --load has none
   int64_t save_interval = 0;                         ///< steps; 0: only at the end and on a signal
   int64_t save_retain_interval = 0;  ///< checkpoints whose iteration it divides are kept for ever; 0: all are
@@ -81,6 +83,23 @@ struct InspectOptions {
 struct PlanOptions {
   bool draw = false;                 ///< the pipeline's schedule instead of a report
   std::string draw_format = "text";  ///< text, svg
+};
+
+/// `conclave convert`; the input is that of preprocess.
+struct ConvertOptions {
+  std::optional<std::string> from, to;  ///< hf, conclave
+  std::optional<std::string> output;
+  int64_t max_shard_size = 5'000'000'000;  ///< bytes of a weight file
+  bool fused_experts = false;
+  std::optional<std::string> hf_model_type;  ///< else the model's own, or the first that can express it
+  std::optional<std::string> hf_dtype;       ///< of weights that were not imported
+};
+
+/// `conclave parity`.
+struct ParityOptions {
+  std::optional<std::string> hf;
+  std::optional<std::string> reference;
+  std::string print = "worst";  ///< all, worst
 };
 
 /// `conclave bench NAME ...`, and machine-readable answers of the other commands.

@@ -84,7 +84,7 @@ std::vector<std::string> option_contradictions(const ParsedOptions& parsed, Comm
     check_pipeline_rules(rules);
     return std::move(rules.problems);
   }
-  if (command != Command::kPreprocess && command != Command::kInspect) {
+  if (command != Command::kPreprocess && command != Command::kInspect && command != Command::kConvert) {
     check_model_rules(rules);
     check_attention_rules(rules);
     check_moe_rules(rules);

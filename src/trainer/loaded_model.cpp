@@ -1,17 +1,40 @@
 #include "trainer/loaded_model.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "checkpoint/directory.h"
 #include "config/options_text.h"
 #include "config/validate.h"
+#include "trainer/hf_model.h"
 #include "trainer/run_data.h"
 #include "trainer/run_state.h"
 
 namespace conclave {
 
+namespace {
+
+LoadedModel open_hugging_face(ParsedOptions parsed, Command command) {
+  const HuggingFaceWeights weights(*parsed.options.checkpoint.load_hf);
+  for (const std::string& line : take_hugging_face(parsed, weights)) log_info("{}", line);
+  constexpr int64_t kLongest = 2048;
+  if (parsed.options.model.seq_length == 0)
+    parsed.options.model.seq_length = std::min(parsed.options.model.max_position_embeddings, kLongest);
+  LoadedModel model;
+  model.options = checked_options(parsed, command);
+  model.device = make_device(model.options.device.device);
+  model.tokenizer = make_run_tokenizer(model.options.tokenizer, 0);
+  model.engine = std::make_unique<Engine>(model.options, weights.spec().vocab, *model.device, false);
+  load_engine(*model.engine, weights);
+  return model;
+}
+
+}  // namespace
+
 LoadedModel load_model(ParsedOptions parsed, Command command) {
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
+  if (checkpoint.load_hf && !checkpoint.load) return open_hugging_face(std::move(parsed), command);
   CONCLAVE_USER_CHECK(checkpoint.load.has_value(),
                       "which model? give --load DIR, a run directory or a checkpoint in it");
   const auto found = find_checkpoint(*checkpoint.load, checkpoint.ckpt_step);

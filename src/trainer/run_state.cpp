@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "checkpoint/loader.h"
+#include "convert/elements.h"
 
 namespace conclave {
 
@@ -52,13 +53,17 @@ std::optional<LoadPlan> plan_load(const CheckpointOptions& options) {
     CONCLAVE_USER_CHECK(!options.exit_on_missing_checkpoint,
                         "--load {}: there is no checkpoint, and --exit-on-missing-checkpoint says to stop then",
                         *options.load);
-    log_warning("--load {}: there is no checkpoint; starting from scratch", *options.load);
+    if (!options.load_hf) log_warning("--load {}: there is no checkpoint; starting from scratch", *options.load);
   }
   if (!options.pretrained_checkpoint) return std::nullopt;
   const auto found = find_checkpoint(*options.pretrained_checkpoint);
   CONCLAVE_USER_CHECK(found.has_value(), "--pretrained-checkpoint {}: there is no checkpoint",
                       *options.pretrained_checkpoint);
   return LoadPlan{*found, true, false};
+}
+
+bool starts_from_hugging_face(const CheckpointOptions& options) {
+  return options.load_hf && !(options.load && find_checkpoint(*options.load, options.ckpt_step));
 }
 
 void load_engine(Engine& engine, const std::string& directory, bool optimizer, Communicator& world) {
@@ -71,6 +76,7 @@ void load_engine(Engine& engine, const std::string& directory, bool optimizer, C
   load_checkpoint({.directory = directory,
                    .wanted = wanted,
                    .may_be_left = [](const std::string& name) { return name.starts_with("optimizer."); },
+                   .convert = convert_elements,  // imported weights stand in the dtype that they came in
                    .world = world,
                    .stream = stream});
   engine.store().weights_changed(stream);

@@ -37,6 +37,8 @@ struct LoadPlan {
   bool optimizer = true;
 };
 std::optional<LoadPlan> plan_load(const CheckpointOptions& options);
+/// Whether a run with these options starts from the Hugging Face model of --load-hf: there is no checkpoint yet.
+bool starts_from_hugging_face(const CheckpointOptions& options);
 
 /// Reads weights (and optimizer states) of a complete checkpoint into the engine, whatever the layout that wrote it.
 /// Every parameter must be there with its shape; what the checkpoint has beyond the model is an error too. All faults

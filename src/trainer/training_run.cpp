@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -10,6 +11,7 @@
 #include "config/resolve.h"
 #include "config/validate.h"
 #include "trainer/fault_finder.h"
+#include "trainer/hf_model.h"
 #include "trainer/layer_statistics.h"
 
 namespace conclave {
@@ -49,10 +51,20 @@ TrainingRun::~TrainingRun() = default;
 
 void TrainingRun::load() {
   const std::optional<LoadPlan> plan = plan_load(options_.checkpoint);
-  if (!plan) return;
+  if (!plan) {
+    if (options_.checkpoint.load_hf) load_hugging_face();
+    return;
+  }
   const CheckpointReader reader(plan->location.directory);
-  load_engine(*engine_, plan->location.directory, plan->optimizer, *world_);
-  if (plan->fresh_run) {
+  // A model that was converted or upcycled has no run behind it.
+  const bool fresh = plan->fresh_run || !reader.state().contains("run");
+  load_engine(*engine_, plan->location.directory, plan->optimizer && !fresh, *world_);
+  origin_ = find_origin(reader.state());
+  if (saves(options_)) {
+    const std::filesystem::path run = std::filesystem::path(plan->location.directory).parent_path();
+    keep_side_files((run / kHuggingFaceFolder).string(), *options_.checkpoint.save);
+  }
+  if (fresh) {
     log_info("weights from '{}'; a new run begins", plan->location.directory);
     return;
   }
@@ -60,6 +72,14 @@ void TrainingRun::load() {
   last_saved_ = state_.iteration;
   log_info("continuing at iteration {} ({} samples) from '{}'", state_.iteration, state_.consumed_samples,
            plan->location.directory);
+}
+
+void TrainingRun::load_hugging_face() {
+  const HuggingFaceWeights weights(*options_.checkpoint.load_hf);
+  load_engine(*engine_, weights);
+  origin_ = origin_of(weights);
+  if (saves(options_)) keep_side_files(weights.directory().path(), *options_.checkpoint.save);
+  log_info("weights from '{}' ({}); a new run begins", weights.directory().path(), weights.family().model_type);
 }
 
 void TrainingRun::open_data() {
@@ -244,17 +264,27 @@ void TrainingRun::evaluate_if_due() {
 void TrainingRun::save_if_due() {
   const int64_t interval = options_.checkpoint.save_interval;
   if (writer_ && interval > 0 && state_.iteration % interval == 0) save();
+  const int64_t exports = options_.checkpoint.save_hf_interval;
+  if (writer_ && exports > 0 && state_.iteration % exports == 0) {
+    export_live_model(*engine_, *world_,
+                      {*options_.checkpoint.save, state_.iteration, checkpoint_state(), options_.convert});
+  }
 }
 
-void TrainingRun::save() {
-  if (last_saved_ == state_.iteration && state_.failed_iteration == 0) return;
+Json TrainingRun::checkpoint_state() const {
   Json json = Json::object();
   json["run"] = state_.to_json();
   json["options"] = options_to_json(options_);
   json["vocab_size"] = engine_->spec().vocab;
+  if (origin_) json[kOriginKey] = origin_->to_json();
+  return json;
+}
+
+void TrainingRun::save() {
+  if (last_saved_ == state_.iteration && state_.failed_iteration == 0) return;
   log_->flush();
-  const double stall =
-      writer_->save(state_.iteration, checkpoint_tensors(*engine_, !options_.checkpoint.no_save_optim), json);
+  const double stall = writer_->save(state_.iteration, checkpoint_tensors(*engine_, !options_.checkpoint.no_save_optim),
+                                     checkpoint_state());
   last_saved_ = state_.iteration;
   log_->save_begun(state_.iteration, stall);
   for (const SaveReport& report : writer_->poll()) log_->saved(report);

@@ -11,6 +11,7 @@
 #include "checkpoint/writer.h"
 #include "comm/communicator.h"
 #include "config/parse.h"
+#include "convert/hf_state.h"
 #include "schedule/batch_schedule.h"
 #include "trainer/engine.h"
 #include "trainer/rates.h"
@@ -46,6 +47,7 @@ class TrainingRun {
   std::unique_ptr<BatchSchedule> batches_;
   std::unique_ptr<RunLog> log_;
   RunState state_;
+  std::optional<HuggingFaceOrigin> origin_;  ///< of a model that was imported
   Stopwatch since_start_;
   double largest_loss_ = 0;  ///< of good steps: what a spike is measured by
   int64_t last_saved_ = -1;
@@ -64,6 +66,8 @@ class TrainingRun {
   void evaluate_if_due();
   void save_if_due();
   void save();
+  Json checkpoint_state() const;
+  void load_hugging_face();
   std::optional<std::string> end_reason() const;
   void finish();
 };

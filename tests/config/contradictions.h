@@ -341,8 +341,6 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--fp8-format e4m3", "--fp8-format is not available yet: FP8 training; got --fp8-format e4m3; leave it out"},
     {"--fp16", "--fp16 is not available yet: f16 training (loss scaling); got --fp16; leave it out"},
     {"--optimizer muon", "--optimizer muon is not available yet: this optimizer; choose from: adam, sgd"},
-    {"--moe-use-upcycling --save x",
-     "--moe-use-upcycling is not available yet: upcycling; got --moe-use-upcycling; leave it out"},
     {"--recompute-granularity selective --recompute-modules gdn_norm_out core_attn",
      "--recompute-modules gdn_norm_out is not available yet: recomputation of this module; choose from: core_attn, "
      "moe_act, "

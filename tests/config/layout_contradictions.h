@@ -189,8 +189,9 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
     {8, "--rope-scaling-low-freq-factor 4",
      "--rope-scaling-high-freq-factor must be above --rope-scaling-low-freq-factor; got 4 and 4; change one"},
     {8, "--moe-router-norm-topk-prob never",
-     "--moe-router-norm-topk-prob never works with sigmoid and sqrtsoftplus; got --moe-router-score-function softmax; "
-     "use --moe-router-pre-softmax or leave it out"},
+     "--moe-router-norm-topk-prob never contradicts a softmax after the choice; leave it out"},
+    {8, "--moe-router-norm-topk-prob always --moe-router-pre-softmax",
+     "--moe-router-norm-topk-prob always contradicts a softmax before the choice; leave it out"},
     {8, "--moe-router-num-groups 8 --moe-router-group-topk 2 --moe-router-group-score top2_sum",
      "--moe-router-group-score top2_sum needs two experts in a group; got 1; use fewer groups"},
     {8, "--multi-latent-attention --qk-pos-emb-head-dim 7",

@@ -44,6 +44,34 @@ TEST(Validate, ManyRanksAndRefusedFeatures) {
   }
 }
 
+TEST(Validate, CommandsOnModelsOfOthersSayWhatTheyNeed) {
+  EXPECT_EQ(problems_of({"--input", "a", "--output", "b", "--from", "hf", "--to", "conclave"}, Command::kConvert),
+            "none");
+  EXPECT_EQ(problems_of({"--input", "a", "--output", "b", "--from", "hf"}, Command::kConvert),
+            "`conclave convert` needs to know both forms; --from and --to are not both given; add --from hf --to "
+            "conclave, or the other way");
+  EXPECT_EQ(problems_of({"--output", "b", "--from", "hf", "--to", "conclave"}, Command::kConvert),
+            "`conclave convert` takes one --input DIR; got 0");
+  EXPECT_EQ(problems_of({"--input", "a", "--from", "hf", "--to", "conclave"}, Command::kConvert),
+            "`conclave convert` needs --output; it is not given; add --output DIR");
+  EXPECT_EQ(problems_of({"--input", "a", "--output", "b", "--from", "hf", "--to", "conclave", "--fused-experts"},
+                        Command::kConvert),
+            "--fused-experts, --hf-model-type and --hf-dtype are for --to hf; got --to conclave; leave them out");
+  EXPECT_EQ(problems_of({"--load", "a", "--save", "b", "--num-experts", "4"}, Command::kUpcycle), "none");
+  EXPECT_EQ(problems_of({"--save", "b", "--num-experts", "4"}, Command::kUpcycle),
+            "`conclave upcycle` needs a dense model; neither --load nor --load-hf is given; add one");
+  EXPECT_EQ(problems_of({"--load", "a", "--load-hf", "c", "--save", "b", "--num-experts", "4"}, Command::kUpcycle),
+            "`conclave upcycle` takes one dense model; got --load and --load-hf; drop one");
+  EXPECT_EQ(problems_of({"--load", "a", "--num-experts", "4"}, Command::kUpcycle),
+            "`conclave upcycle` needs --save; it is not given; add --save DIR");
+  EXPECT_EQ(problems_of({"--load", "a", "--save", "b"}, Command::kUpcycle),
+            "`conclave upcycle` makes experts; --num-experts is not given; add --num-experts E");
+  EXPECT_EQ(problems_of({"--hf", "a"}, Command::kParity),
+            "`conclave parity` needs numbers to compare with; --reference is not given; add --reference FILE");
+  EXPECT_EQ(problems_of({"--reference", "a"}, Command::kParity),
+            "`conclave parity` needs a model; --hf is not given; add --hf DIR");
+}
+
 TEST(Validate, RequiredOptionsAreAskedForAtOnce) {
   const std::string text = problems_of({});
   EXPECT_TRUE(text.starts_with("9 problems in the options:")) << text;

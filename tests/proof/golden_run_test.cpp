@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "proof/golden/pending.h"
 
 namespace conclave::proof {
 namespace {
@@ -75,20 +74,6 @@ TEST_F(GoldenRun, UnknownFoldersAreNamedAndEmptyDirectoriesRefused) {
   fs::remove_all(root_ / "other");
   EXPECT_THROW(run({{"router", good}}), UserError);
   EXPECT_THROW(run({{"router", good}}, "absent"), UserError);
-}
-
-TEST_F(GoldenRun, PendingCountsEveryFormOfCase) {
-  add("f/README.md", "text");
-  add("f/pair.json", "{}");
-  add("f/pair.safetensors");
-  add("f/list.json", R"({"cases": [1, 2, 3]})");
-  add("f/broken.json", "{");
-  add("f/model/config.json", R"({"model_type": "mixtral"})");
-  const GoldenReport report = pending_report((root_ / "f").string(), "f", "models");
-  EXPECT_EQ(report.passed, 0);
-  EXPECT_EQ(report.failed.size(), 1u);
-  ASSERT_EQ(report.not_built.size(), 5u);
-  EXPECT_EQ(report.not_built[3].text, "models (model_type 'mixtral')");
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{"layernorm", {"--recompute-granularity", "selective", "--recompute-modules", "layernorm"}},
         Variant{"moe", {"--recompute-granularity", "selective", "--recompute-modules", "moe"}},
         Variant{"shared_experts", {"--recompute-granularity", "selective", "--recompute-modules", "shared_experts"}},
-                      Variant{"mlp_and_others",
+        Variant{"mlp_and_others",
                 {"--recompute-granularity", "selective", "--recompute-modules", "mlp", "core_attn", "moe_act",
                  "layernorm"}},
         Variant{"full_uniform_1",
@@ -68,13 +68,31 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--recompute-granularity", "full", "--recompute-method", "block", "--recompute-num-layers", "2"}}),
     [](const auto& tested) { return tested.param.name; });
 
+TEST(Recompute, LatentAttentionAndPredictionDepthsGiveTheSameBits) {
+  const Outcome plain = run(small_moe(latent_words()));
+  for (const Words& more : {Words{"selective", "--recompute-modules", "mla_up_proj"},
+                            Words{"selective", "--recompute-modules", "mla_up_proj", "core_attn", "layernorm"},
+                            Words{"full", "--recompute-method", "uniform", "--recompute-num-layers", "1"}}) {
+    Words words = latent_words();
+    words.push_back("--recompute-granularity");
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome recomputed = run(small_moe(words));
+    EXPECT_EQ(plain.losses, recomputed.losses) << more[2];
+    EXPECT_EQ(plain.weights, recomputed.weights) << more[2];
+    EXPECT_LT(recomputed.peak, plain.peak) << more[2];
+  }
+}
+
 TEST(Schedule, EveryLegalOrderGivesTheSameBits) {
   for (const Words& words : {Words{}, Words{"--bf16"}}) {
     Options tied = small_moe(words);
     tied.model.untie_embeddings_and_output_weights = false;
-    for (const Options& options : {small_moe(words), tied}) {
+    Words latent = latent_words();
+    latent.insert(latent.end(), words.begin(), words.end());
+    for (const Options& options : {small_moe(words), tied, small_moe(latent)}) {
       const Outcome plain = run(options);
-      const Outcome last = run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kLast); });
+      const Outcome last =
+          run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kLast); });
       const Outcome after =
           run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kAfterBackward); });
       const Outcome forwards =

@@ -66,6 +66,28 @@ inline Options small_moe(const Words& more = {}) {
   return checked_options(parse_command_line(Command::kTrain, words), Command::kTrain);
 }
 
+/// Turns small_moe into latent attention with a query rank and norms, and two prediction depths.
+inline Words latent_words() {
+  return {"--multi-latent-attention",
+          "--q-lora-rank",
+          "12",
+          "--kv-lora-rank",
+          "8",
+          "--qk-head-dim",
+          "8",
+          "--qk-pos-emb-head-dim",
+          "4",
+          "--v-head-dim",
+          "6",
+          "--qk-layernorm",
+          "--rotary-scaling-factor",
+          "4",
+          "--mscale-all-dim",
+          "0.7",
+          "--mtp-num-layers",
+          "2"};
+}
+
 /// Micro-batches of step `step` with random tokens.
 inline std::vector<MicroBatch> random_batches(const Options& options, int64_t step) {
   const int64_t micro = options.training.micro_batch_size, count = options.training.global_batch_size / micro;

@@ -56,7 +56,8 @@ void check_tokenizer(Rules& rules) {
 
 void check_generate(Rules& rules) {
   const GenerateOptions& generate = rules.raw.generate;
-  rules.refuse(!rules.raw.checkpoint.load, "`conclave generate` needs a model; --load is not given; add --load DIR");
+  rules.refuse(!rules.raw.checkpoint.load && !rules.raw.checkpoint.load_hf,
+               "`conclave generate` needs a model; --load is not given; add --load DIR");
   rules.refuse(!generate.prompt.empty() && generate.prompt_file,
                "--prompt and --prompt-file exclude each other; both are given; drop one");
   rules.refuse(generate.interactive && (!generate.prompt.empty() || generate.prompt_file),
@@ -64,6 +65,31 @@ void check_generate(Rules& rules) {
   rules.refuse(generate.greedy && (generate.top_k > 0 || generate.top_p > 0),
                "--greedy always takes the likeliest token; got --top-k {} and --top-p {}; drop one side",
                generate.top_k, generate.top_p);
+}
+
+void check_convert(Rules& rules) {
+  const ConvertOptions& convert = rules.raw.convert;
+  rules.refuse(!convert.from || !convert.to,
+               "`conclave convert` needs to know both forms; --from and --to are not both given; add --from hf --to "
+               "conclave, or the other way");
+  rules.refuse(rules.raw.preprocess.input.size() != 1, "`conclave convert` takes one --input DIR; got {}",
+               rules.raw.preprocess.input.size());
+  rules.refuse(!convert.output, "`conclave convert` needs --output; it is not given; add --output DIR");
+  rules.refuse(
+      convert.to.value_or("hf") != "hf" && (convert.fused_experts || convert.hf_model_type || convert.hf_dtype),
+      "--fused-experts, --hf-model-type and --hf-dtype are for --to hf; got --to {}; leave them out",
+      convert.to.value_or(""));
+}
+
+void check_upcycle(Rules& rules) {
+  const CheckpointOptions& checkpoint = rules.raw.checkpoint;
+  rules.refuse(!checkpoint.load && !checkpoint.load_hf,
+               "`conclave upcycle` needs a dense model; neither --load nor --load-hf is given; add one");
+  rules.refuse(checkpoint.load && checkpoint.load_hf,
+               "`conclave upcycle` takes one dense model; got --load and --load-hf; drop one");
+  rules.refuse(!checkpoint.save, "`conclave upcycle` needs --save; it is not given; add --save DIR");
+  rules.refuse(rules.raw.moe.num_experts == 0,
+               "`conclave upcycle` makes experts; --num-experts is not given; add --num-experts E");
 }
 
 }  // namespace
@@ -80,7 +106,8 @@ void check_command_rules(Rules& rules) {
       check_generate(rules);
       break;
     case Command::kEval:
-      rules.refuse(!rules.raw.checkpoint.load, "`conclave eval` needs a model; --load is not given; add --load DIR");
+      rules.refuse(!rules.raw.checkpoint.load && !rules.raw.checkpoint.load_hf,
+                   "`conclave eval` needs a model; --load is not given; add --load DIR");
       rules.refuse(rules.raw.data.data_path.empty() && rules.raw.eval.text_file.empty(),
                    "`conclave eval` needs data; neither --data-path nor --text-file is given; add one");
       break;
@@ -91,6 +118,17 @@ void check_command_rules(Rules& rules) {
                    "`conclave preprocess` needs --output-prefix; it is not given; add --output-prefix PREFIX");
       rules.refuse(!rules.raw.tokenizer.tokenizer_type,
                    "`conclave preprocess` needs --tokenizer-type; it is not given; add it");
+      break;
+    case Command::kConvert:
+      check_convert(rules);
+      break;
+    case Command::kUpcycle:
+      check_upcycle(rules);
+      break;
+    case Command::kParity:
+      rules.refuse(!rules.raw.parity.hf, "`conclave parity` needs a model; --hf is not given; add --hf DIR");
+      rules.refuse(!rules.raw.parity.reference,
+                   "`conclave parity` needs numbers to compare with; --reference is not given; add --reference FILE");
       break;
     default:
       break;

@@ -32,13 +32,15 @@ void check_choice(Rules& rules) {
   rules.refuse(top > moe.num_experts, "--moe-router-topk must be at most --num-experts; got {} and {}; lower the first",
                top, moe.num_experts);
   const bool sinkhorn = contains(moe.moe_router_load_balancing_type, "sinkhorn");
-  rules.refuse(top == 1 && moe.moe_router_score_function == "softmax" && !moe.moe_router_pre_softmax && !sinkhorn,
-               "--moe-router-topk 1 with softmax over one expert has no gradient; softmax comes after the choice; add "
-               "--moe-router-pre-softmax");
-  rules.refuse(moe.moe_router_norm_topk_prob != "auto" && moe.moe_router_score_function == "softmax",
-               "--moe-router-norm-topk-prob {} works with sigmoid and sqrtsoftplus; got --moe-router-score-function "
-               "softmax; use --moe-router-pre-softmax or leave it out",
-               moe.moe_router_norm_topk_prob);
+  const bool on_purpose = moe.moe_router_norm_topk_prob == "always";
+  rules.refuse(
+      top == 1 && moe.moe_router_score_function == "softmax" && !moe.moe_router_pre_softmax && !sinkhorn && !on_purpose,
+      "--moe-router-topk 1 with softmax over one expert has no gradient; softmax comes after the choice; add "
+      "--moe-router-pre-softmax");
+  const char* opposite = moe.moe_router_pre_softmax ? "always" : "never";
+  rules.refuse(moe.moe_router_score_function == "softmax" && moe.moe_router_norm_topk_prob == opposite,
+               "--moe-router-norm-topk-prob {} contradicts a softmax {} the choice; leave it out", opposite,
+               moe.moe_router_pre_softmax ? "before" : "after");
   rules.refuse(moe.moe_router_enable_expert_bias && moe.moe_router_score_function == "softmax",
                "--moe-router-enable-expert-bias works with score functions sigmoid and sqrtsoftplus; got "
                "--moe-router-score-function softmax; choose one of those or drop the bias");

@@ -7,6 +7,8 @@ void add_save_and_load(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kCheckpoint;
   CONCLAVE_OPTION(checkpoint, save, "Run directory: checkpoints, metrics, options.");
   CONCLAVE_OPTION(checkpoint, load, "Run directory to continue from.");
+  CONCLAVE_OPTION(checkpoint, load_hf, "Hugging Face model to start from when --load has no checkpoint.");
+  CONCLAVE_OPTION(checkpoint, save_hf_interval, "Steps between Hugging Face models in SAVE/hf; 0: none.").at_least(0);
   CONCLAVE_OPTION(checkpoint, pretrained_checkpoint, "Weights to start from when --load has no checkpoint.");
   CONCLAVE_OPTION(checkpoint, save_interval, "Steps between checkpoints; 0: only at the end and on a signal.")
       .at_least(0)

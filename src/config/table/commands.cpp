@@ -43,9 +43,27 @@ void add_other_commands(OptionRows& rows) {
   CONCLAVE_OPTION(inspect, iteration, "Show the documents that this step saw.").at_least(1);
   CONCLAVE_OPTION(inspect, verify, "Check every checksum.");
   CONCLAVE_OPTION(inspect, diff, "Compare with this checkpoint, tensor by tensor.");
+  group = OptionGroup::kConvert;
+  CONCLAVE_OPTION(convert, from, "What --input is.").one_of({"hf", "conclave"});
+  CONCLAVE_OPTION(convert, to, "What --output becomes.").one_of({"hf", "conclave"});
+  CONCLAVE_OPTION(convert, output, "Directory to make; it must not be there yet, or be empty.");
+  CONCLAVE_OPTION(convert, max_shard_size, "Hugging Face: bytes of one weight file; a tensor is never split.")
+      .at_least(1);
+  CONCLAVE_OPTION(convert, fused_experts, "Hugging Face: the experts of a layer as two tensors instead of many.");
+  CONCLAVE_OPTION(
+      convert, hf_model_type,
+      "Hugging Face: the model's type. Default: what it was imported from, or the first that can express it.")
+      .one_of(
+          {"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "deepseek_v2", "deepseek_v3"});
+  CONCLAVE_OPTION(convert, hf_dtype, "Hugging Face: dtype of the weights. Default: as imported, else the training's.")
+      .one_of({"f32", "bf16", "f16"});
+  group = OptionGroup::kParity;
+  CONCLAVE_OPTION(parity, hf, "Hugging Face model to run.");
+  CONCLAVE_OPTION(parity, reference, "Safetensors file with input_ids, labels, logits, loss and grad.NAME.");
+  CONCLAVE_OPTION(parity, print, "Print every tensor, or the worst ones.").one_of({"all", "worst"});
   group = OptionGroup::kBench;
   CONCLAVE_OPTION(bench, json, "Answer in JSON.");
-  CONCLAVE_OPTION(bench, dtype, "Measure this dtype only.").one_of({"f32", "bf16", "f16"});
+  CONCLAVE_OPTION(bench, dtype, "Measure this dtype only.").one_of({"f32", "bf16", "f16", "fp32"});
   CONCLAVE_OPTION(bench, min_seconds, "Time spent on one case.").above(0);
   group = OptionGroup::kPlan;
   CONCLAVE_OPTION(plan, draw, "Draw the pipeline: what each rank holds, and does when.");

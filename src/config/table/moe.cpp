@@ -22,6 +22,10 @@ void add_experts(OptionRows& rows) {
   CONCLAVE_OPTION(moe, moe_latent_size, "Experts work at this width.").at_least(0).shape();
   CONCLAVE_OPTION(moe, moe_use_upcycling, "Turn the dense checkpoint of --load into experts.");
   CONCLAVE_OPTION(moe, moe_upcycling_granularity, "Slices that a dense MLP is cut into.").at_least(1);
+  CONCLAVE_OPTION(moe, moe_upcycling_scaling,
+                  "exact: the new model starts as the function that the dense one was; split: the factor is spread "
+                  "over both products and the router is random, as in Megatron-LM.")
+      .one_of({"exact", "split"});
 }
 
 void add_router(OptionRows& rows) {

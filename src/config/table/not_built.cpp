@@ -51,8 +51,6 @@ const UnbuiltOption kUnbuiltOptions[] = {
     // Experts.
     {"moe-apply-probs-on-input", "weights on the expert's input"},
     {"moe-latent-size", "experts of another width"},
-    {"moe-use-upcycling", "upcycling"},
-    {"moe-upcycling-granularity", "upcycling"},
     // Precision.
     {"fp16", "f16 training (loss scaling)"},
     {"grad-reduce-in-bf16", "bf16 gradients"},

@@ -1,0 +1,59 @@
+// The model zoo runs: full sizes on the simulator, their cut-down twins for real.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/file.h"
+#include "trainer/small_models.h"
+
+namespace conclave {
+namespace {
+
+std::vector<std::string> zoo(bool small) {
+  std::vector<std::string> out;
+  for (const auto& entry : std::filesystem::directory_iterator(CONCLAVE_SOURCE_DIR "/configs/models")) {
+    const std::string path = entry.path().string();
+    if (path.ends_with(".yaml") && path.ends_with("_small.yaml") == small) out.push_back(path);
+  }
+  return out;
+}
+
+TEST(Zoo, FullSizesRunOnTheSimulator) {
+  for (const std::string& path : zoo(false)) {
+    ParsedOptions parsed = parse_yaml(read_file(path), path);
+    parsed.options.training.global_batch_size = 1;
+    const Options options = checked_options(parsed, Command::kTrain);
+    const auto device = make_device("sim");
+    Engine engine(options, options.model.vocab_size, *device, true);
+    StepRequest request;
+    request.check_finite = false;
+    const MicroBatch batch = plain_batch(1, options.model.seq_length, 0);
+    engine.train_step(std::span(&batch, 1), request);
+    const ParameterCount count = count_parameters(engine.spec());
+    // bf16 weights, f32 gradients, main weights and two moments: 18 bytes for each parameter, and activations.
+    EXPECT_GT(static_cast<double>(device->allocator().statistics().peak_total),
+              18.0 * static_cast<double>(count.total));
+    EXPECT_GT(device->ledger().total().flops, 6.0 * static_cast<double>(count.active));
+  }
+}
+
+TEST(Zoo, TwinsTrain) {
+  for (const std::string& path : zoo(true)) {
+    const Options options = checked_options(parse_yaml(read_file(path), path), Command::kTrain);
+    const auto device = make_device("cpu");
+    Engine engine(options, options.model.vocab_size, *device, true);
+    double first = 0, last = 0;
+    for (int64_t step = 0; step < 6; ++step) {
+      StepRequest request;
+      request.rates = {.lr = 2e-3, .decoupled_lr = 2e-3, .weight_decay = 0.1, .step = step + 1};
+      last = engine.train_step(random_batches(options, 0), request).lm_loss();
+      if (step == 0) first = last;
+    }
+    EXPECT_TRUE(std::isfinite(last)) << path;
+    EXPECT_LT(last, first - 0.2) << path;  // the same batch again and again
+  }
+}
+
+}  // namespace
+}  // namespace conclave
