@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "config/parse.h"
+#include "cli/command_options.h"
 #include "trainer/generation.h"
 #include "trainer/loaded_model.h"
 
@@ -77,7 +77,7 @@ void converse(LoadedModel& model) {
 }  // namespace
 
 int generate_command(const Words& words) {
-  LoadedModel model = load_model(parse_command_line(Command::kGenerate, words), Command::kGenerate);
+  LoadedModel model = load_model(command_options(Command::kGenerate, words), Command::kGenerate);
   if (model.tokenizer == nullptr)
     throw UserError("the checkpoint names no tokenizer; give --tokenizer-type and --tokenizer-model");
   const GenerateOptions& options = model.options.generate;

@@ -7,6 +7,7 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/command_options.h"
 #include "config/validate.h"
 #include "data/preprocess.h"
 #include "data/tokenizer/tokenizer.h"
@@ -43,7 +44,7 @@ void print_result(const PreprocessResult& result) {
 }  // namespace
 
 int preprocess_command(const Words& words) {
-  const ParsedOptions parsed = parse_command_line(Command::kPreprocess, words);
+  const ParsedOptions parsed = command_options(Command::kPreprocess, words);
   const Options options = checked_options(parsed, Command::kPreprocess);
   if (!parsed.positionals.empty()) {
     throw UsageError(fmt::format("[cli/preprocess] takes options alone; got '{}'; files stand after --input",

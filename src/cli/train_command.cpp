@@ -1,15 +1,15 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/command_options.h"
 #include "config/options_text.h"
-#include "config/parse.h"
 #include "trainer/run_state.h"
 #include "trainer/training_run.h"
 
 namespace conclave {
 
 int train_command(const Words& words) {
-  ParsedOptions parsed = parse_command_line(Command::kTrain, words);
+  ParsedOptions parsed = command_options(Command::kTrain, words);
   if (parsed.options.checkpoint.use_checkpoint_args) {
     const std::optional<LoadPlan> plan = plan_load(parsed.options.checkpoint);
     CONCLAVE_USER_CHECK(plan.has_value(), "--use-checkpoint-args needs a checkpoint; give --load DIR");

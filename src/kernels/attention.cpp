@@ -87,6 +87,8 @@ void attention_forward(const Stream& stream, const AttentionForwardArgs& args) {
                  "[kernels/{}] {} keys of a cache that holds {}", op, args.key_count, shape.key_stride);
   check_tensor(op, "out", args.out, {shape.queries, shape.batch, shape.heads * shape.value_size}, args.q.dtype());
   if (args.lse) check_tensor(op, "lse", args.lse, {shape.batch, shape.heads, shape.queries}, DType::kF32);
+  if (args.max_logit)
+    check_tensor(op, "max_logit", args.max_logit, {shape.batch, shape.heads, shape.queries}, DType::kF32);
   check_rest(op, shape, args.mask, args.dropout);
   const AttentionForwardWork work{
       args, Tensor::empty(stream.device(), cpu::attention_forward_scratch(shape, args.q.dtype()), DType::kF32,

@@ -46,6 +46,7 @@ struct AttentionForwardArgs {
   AttentionMask mask;
   AttentionDropout dropout;
   float scale = 1;
+  Tensor max_logit;  ///< optional [B,n,S] f32: largest scaled score of each query; -inf where it sees no key
 };
 void attention_forward(const Stream& stream, const AttentionForwardArgs& args);
 Cost attention_forward_cost(const AttentionForwardArgs& args);

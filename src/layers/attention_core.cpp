@@ -17,7 +17,10 @@ kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
 Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, Tensor* lse) const {
   const int64_t batch = heads.q.size(0), sequence = heads.q.size(2);
   const Tensor out = context.empty({sequence, batch, config_.heads * config_.value_dim}, "core_attn.out");
-  if (lse != nullptr) *lse = context.empty({batch, config_.heads, sequence}, DType::kF32, "core_attn.lse");
+  const Shape rows{batch, config_.heads, sequence};
+  if (lse != nullptr) *lse = context.empty(rows, DType::kF32, "core_attn.lse");
+  const bool logits_wanted = context.observer != nullptr && context.observer->wants_attention_logits();
+  const Tensor max_logit = logits_wanted ? context.empty(rows, DType::kF32, "core_attn.max_logit") : Tensor();
   kernels::attention_forward(context.stream, {.q = heads.q,
                                               .k = heads.k,
                                               .v = heads.v,
@@ -25,8 +28,10 @@ Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, T
                                               .lse = lse != nullptr ? *lse : Tensor(),
                                               .mask = mask(context, sequence),
                                               .dropout = dropout(context),
-                                              .scale = static_cast<float>(config_.softmax_scale)});
+                                              .scale = static_cast<float>(config_.softmax_scale),
+                                              .max_logit = max_logit});
   context.observe(config_.name + ".core_attention", out);
+  if (logits_wanted) context.observe(config_.name + ".core_attention.max_logit", max_logit);
   return out;
 }
 

@@ -97,6 +97,7 @@ ref::Attention<double> reference(const Setting& s, OpValues& v, ReferenceInputs&
   a.v = v.data("v");
   a.out = v.data("out");
   a.lse = v.data("lse");
+  a.max_logit = v.data("max_logit");
   a.dout = v.data("dout");
   a.dq = v.data("dq");
   a.dk = v.data("dk");
@@ -111,7 +112,10 @@ CheckedCase forward_case(const Setting& s) {
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   add_documents(op, s);
   op.output("out", s.dtype, s.out(), sum_rounding(s.dtype, 24));
-  if (s.documents != Documents::kUnseen) op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+  if (s.documents != Documents::kUnseen) {
+    op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+    op.output("max_logit", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+  }
   op.run = [s](const Stream& stream, const OpTensors& t) {
     attention_forward(stream, {.q = t["q"],
                                .k = t["k"],
@@ -121,7 +125,8 @@ CheckedCase forward_case(const Setting& s) {
                                .lse = t.optional("lse"),
                                .mask = s.mask(t),
                                .dropout = {s.dropout, s.streams()},
-                               .scale = static_cast<float>(s.scale)});
+                               .scale = static_cast<float>(s.scale),
+                               .max_logit = t.optional("max_logit")});
   };
   checked.reference = [s](OpValues& v) {
     ReferenceInputs inputs;
@@ -255,7 +260,7 @@ class AttentionPass : public ::testing::Test {
   void fill(const Tensor& tensor, const char* seed) { write_values(tensor, normal()(tensor.element_count(), seed)); }
   void run() {
     q_ = make(s_.q()), k_ = make(s_.k()), v_ = make(s_.v()), dout_ = make(s_.out());
-    out_ = make(s_.out()), lse_ = make(s_.lse());
+    out_ = make(s_.out()), lse_ = make(s_.lse()), max_logit_ = make(s_.lse());
     dq_ = make(s_.q()), dk_ = make(s_.k()), dv_ = make(s_.v());
     fill(q_, "q"), fill(k_, "k"), fill(v_, "v"), fill(dout_, "dout");
     again();
@@ -263,13 +268,13 @@ class AttentionPass : public ::testing::Test {
   void again() {
     const Stream stream = device_->default_stream();
     const float scale = static_cast<float>(s_.scale);
-    attention_forward(stream, {q_, k_, v_, out_, 0, lse_, {s_.causal, s_.window, starts_}, {}, scale});
+    attention_forward(stream, {q_, k_, v_, out_, 0, lse_, {s_.causal, s_.window, starts_}, {}, scale, max_logit_});
     attention_backward(stream,
                        {dout_, q_, k_, v_, out_, lse_, dq_, dk_, dv_, {s_.causal, s_.window, starts_}, {}, scale});
   }
   std::vector<double> gradients_now() {
     std::vector<double> all;
-    for (const Tensor& t : {out_, lse_, dq_, dk_, dv_}) {
+    for (const Tensor& t : {out_, lse_, max_logit_, dq_, dk_, dv_}) {
       const std::vector<double> list = read_values(t);
       all.insert(all.end(), list.begin(), list.end());
     }
@@ -277,7 +282,7 @@ class AttentionPass : public ::testing::Test {
   }
   std::unique_ptr<Device> device_ = make_device("cpu");
   Setting s_;
-  Tensor q_, k_, v_, dout_, out_, lse_, dq_, dk_, dv_, starts_;
+  Tensor q_, k_, v_, dout_, out_, lse_, max_logit_, dq_, dk_, dv_, starts_;
 };
 
 TEST_F(AttentionPass, BitsDoNotDependOnTheNumberOfThreads) {
@@ -305,6 +310,7 @@ TEST_F(AttentionPass, QueriesThatSeeNothingGiveZerosAndNoNaN) {
     for (size_t h = 0; h < 4; ++h) {
       const bool unseen = starts[i] == 1000;
       EXPECT_EQ(std::isinf(lse[h * 30 + i]), unseen);
+      EXPECT_EQ(std::isinf(read_values(max_logit_)[h * 30 + i]), unseen);
       double sum = 0, dsum = 0;
       for (size_t d = 0; d < 32; ++d) {
         sum += std::fabs(out[(i * 2 * 4 + h) * 32 + d]);
@@ -340,6 +346,8 @@ TEST_F(AttentionPass, NaNComesThrough) {
   EXPECT_FALSE(std::isnan(out[4 * 2 * 4 * 32]));  // query 4 of the first head does not see key 5
   EXPECT_TRUE(std::isnan(out[5 * 2 * 4 * 32]));
   EXPECT_TRUE(std::isnan(read_values(dq_)[5 * 32]));
+  EXPECT_FALSE(std::isnan(read_values(max_logit_)[4]));
+  EXPECT_TRUE(std::isnan(read_values(max_logit_)[5]));
 }
 
 TEST_F(AttentionPass, LargeScoresDoNotOverflow) {

@@ -23,8 +23,9 @@ struct Attention {
   const T* q = nullptr;
   const T* k = nullptr;
   const T* v = nullptr;
-  T* out = nullptr;  ///< forward: written; backward: read
-  T* lse = nullptr;  ///< the same; optional in the forward pass
+  T* out = nullptr;        ///< forward: written; backward: read
+  T* lse = nullptr;        ///< the same; optional in the forward pass
+  T* max_logit = nullptr;  ///< forward: optional
   const T* dout = nullptr;
   T* dq = nullptr;  ///< dq, dk, dv are added to
   T* dk = nullptr;
@@ -89,7 +90,9 @@ void attention_forward(const Attention<T>& a) {
         out[d] += p * a.kept(b, h, i, j) * a.v[a.key_row(b, h, j) * a.value_size + d];
     }
     for (int64_t d = 0; d < a.value_size; ++d) out[d] = sum > 0 ? out[d] / sum : T{0};
-    if (a.lse != nullptr) a.lse[(b * a.heads + h) * a.queries + i] = largest + std::log(sum);
+    const int64_t row = (b * a.heads + h) * a.queries + i;
+    if (a.lse != nullptr) a.lse[row] = largest + std::log(sum);
+    if (a.max_logit != nullptr) a.max_logit[row] = largest;
   });
 }
 
