@@ -24,7 +24,10 @@ void print(const std::string& text) {
 void continue_prompt(LoadedModel& model, const std::string& prompt, uint64_t sample) {
   const GenerateOptions& options = model.options.generate;
   GenerationRequest request;
-  request.prompt = model.tokenizer->encode_with_special(prompt);
+  const Tokenizer& tokenizer = *model.tokenizer;
+  request.prompt = model.options.tokenizer.tokenizer_hf_no_include_special_tokens
+                       ? tokenizer.encode(prompt)
+                       : tokenizer.encode_with_special(prompt);
   if (request.prompt.empty() && model.tokenizer->eod()) request.prompt.push_back(*model.tokenizer->eod());
   request.max_new_tokens = options.max_new_tokens;
   if (!options.ignore_eod) request.stop_token = model.tokenizer->eod();

@@ -56,6 +56,8 @@ int preprocess_command(const Words& words) {
   config.output_prefix = *options.preprocess.output_prefix;
   config.json_keys = options.preprocess.json_keys;
   config.append_eod = options.preprocess.append_eod;
+  config.text_documents = text_documents_from_name(options.preprocess.text_documents);
+  config.add_special_tokens = options.preprocess.add_special_tokens;
   config.workers = options.preprocess.workers;
   config.skip_bad_lines = options.preprocess.skip_bad_lines;
   ProgressLine line;

@@ -12,10 +12,11 @@ namespace conclave {
 
 LoadedModel load_model(ParsedOptions parsed, Command command) {
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
-  CONCLAVE_USER_CHECK(checkpoint.load.has_value(),
-                      "which model? give --load DIR, a run directory or a checkpoint in it");
+  if (!checkpoint.load) throw UsageError("which model? give --load DIR, a run directory or a checkpoint in it");
   const auto found = find_checkpoint(*checkpoint.load, checkpoint.ckpt_step);
-  CONCLAVE_USER_CHECK(found.has_value(), "--load {}: there is no checkpoint", *checkpoint.load);
+  CONCLAVE_USER_CHECK(found.has_value(),
+                      "--load {}: there is no checkpoint; give the --save directory of a run, or a checkpoint in it",
+                      *checkpoint.load);
   const CheckpointReader reader(found->directory);
   const Json* saved = reader.state().find("options");
   CONCLAVE_USER_CHECK(saved != nullptr, "checkpoint '{}' holds no options; it was not written by `conclave train`",

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <map>
 
 #include "base/clock.h"
@@ -57,6 +59,23 @@ JumpCheck JumpCheck::from_json(const Json& json) {
   check.learned_ = json.at("learned").as_int();
   check.largest_ = json.at("largest").as_double();
   return check;
+}
+
+void RepeatStatistics::add(double first, double again) {
+  ++values_;
+  if (std::bit_cast<uint64_t>(first) == std::bit_cast<uint64_t>(again)) {
+    ++same_;
+    return;
+  }
+  const double difference = std::fabs(first - again) / std::max(std::fabs(first), std::fabs(again));
+  if (!std::isnan(largest_difference_) && !(difference <= largest_difference_)) largest_difference_ = difference;
+}
+
+std::string RepeatStatistics::text() const {
+  std::string out =
+      fmt::format("{} of {} results were the same to the bit when their step was run again", same_, values_);
+  if (same_ < values_) out += fmt::format("; the largest relative difference was {:.3g}", largest_difference_);
+  return out;
 }
 
 std::string_view rejection_name(Rejection rejection) {

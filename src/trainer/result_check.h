@@ -33,6 +33,19 @@ class JumpCheck {
   double largest_ = 0;
 };
 
+/// Whether steps give the same results when they are run again (--rerun-mode report_stats).
+class RepeatStatistics {
+ public:
+  void add(double first, double again);
+  bool empty() const { return values_ == 0; }
+  /// "12 of 12 results were the same to the bit when their step was run again".
+  std::string text() const;
+
+ private:
+  int64_t values_ = 0, same_ = 0;
+  double largest_difference_ = 0;  ///< relative
+};
+
 /// What became of a rejected result.
 enum class Rejection {
   kNotRepeated,   ///< --rerun-mode disabled: the step was not run again

@@ -15,6 +15,13 @@ const char* part_name(ActionKind kind) {
       return "backward-compute";
     case ActionKind::kWeightGradient:
       return "weight-gradients";
+    case ActionKind::kForwardBackward:
+      return "forward-and-backward-compute";
+    case ActionKind::kSendActivation:
+    case ActionKind::kReceiveActivation:
+    case ActionKind::kSendGradient:
+    case ActionKind::kReceiveGradient:
+      return "pipeline-messages";
     case ActionKind::kFinalizeGradients:
       return "finalize-gradients";
     case ActionKind::kClip:
@@ -27,9 +34,7 @@ const char* part_name(ActionKind kind) {
   return "";
 }
 
-bool of_micro_batch(ActionKind kind) {
-  return kind == ActionKind::kForward || kind == ActionKind::kBackward || kind == ActionKind::kWeightGradient;
-}
+bool of_micro_batch(ActionKind kind) { return kind < ActionKind::kFinalizeGradients; }
 
 }  // namespace
 

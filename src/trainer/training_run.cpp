@@ -187,7 +187,27 @@ void TrainingRun::train_on(const std::vector<MicroBatch>& batches, StepLog* entr
   if (detail == LayerStatistics::Detail::kAll) entry->layer_statistics = statistics->take();
 }
 
+// Every step twice, the first time up to the update; nothing is rejected.
+StepResult TrainingRun::step_twice(const std::vector<MicroBatch>& batches) {
+  struct Seen {
+    double loss, gradient_norm;
+  };
+  StepRequest step = request();
+  step.check_finite = false;
+  step.check = [](double loss, double norm) { throw Seen{loss, norm}; };
+  try {
+    return engine_->train_step(batches, step);
+  } catch (const Seen& first) {
+    step.check = nullptr;
+    const StepResult again = engine_->train_step(batches, step);
+    repeats_.add(first.loss, again.lm_loss());
+    repeats_.add(first.gradient_norm, again.gradient_norm);
+    return again;
+  }
+}
+
 StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
+  if (options_.training.rerun_mode == "report_stats" && !device_->is_sim()) return step_twice(batches);
   try {
     return engine_->train_step(batches, request());
   } catch (const SuspectStep& first) {
@@ -349,6 +369,10 @@ void TrainingRun::finish() {
   const std::string reason = *end_reason();
   const bool complete = reason == "done" || reason == "--skip-train";
   log_->end_of_training(reason);
+  if (!repeats_.empty()) {
+    log_info("{}", repeats_.text());
+    log_->event("determinism", repeats_.text());
+  }
   if (complete && options_.training.eval_iters > 0) {
     const TrainingOptions& training = options_.training;
     // The round after those that ran during training.

@@ -60,6 +60,7 @@ class TrainingRun {
   RunState state_;
   Stopwatch since_start_;
   std::optional<std::string> loaded_from_;
+  RepeatStatistics repeats_;  ///< --rerun-mode report_stats
   int64_t last_saved_ = -1;
   int64_t first_iteration_ = 0;  ///< of this process
 
@@ -70,6 +71,7 @@ class TrainingRun {
   void train_on(const std::vector<MicroBatch>& batches, StepLog* entry);
   StepRequest request();
   StepResult checked_step(const std::vector<MicroBatch>& batches);
+  StepResult step_twice(const std::vector<MicroBatch>& batches);
   StepResult retry(const std::vector<MicroBatch>& batches, const NonFiniteStep& first);
   StepResult repeat_suspect(const std::vector<MicroBatch>& batches, const SuspectStep& first);
   void check_jump(double loss, double gradient_norm) const;

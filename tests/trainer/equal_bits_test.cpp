@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
         Variant{"layernorm", {"--recompute-granularity", "selective", "--recompute-modules", "layernorm"}},
         Variant{"moe", {"--recompute-granularity", "selective", "--recompute-modules", "moe"}},
         Variant{"shared_experts", {"--recompute-granularity", "selective", "--recompute-modules", "shared_experts"}},
-                      Variant{"mlp_and_others",
+        Variant{"mlp_and_others",
                 {"--recompute-granularity", "selective", "--recompute-modules", "mlp", "core_attn", "moe_act",
                  "layernorm"}},
         Variant{"full_uniform_1",
@@ -74,7 +74,8 @@ TEST(Schedule, EveryLegalOrderGivesTheSameBits) {
     tied.model.untie_embeddings_and_output_weights = false;
     for (const Options& options : {small_moe(words), tied}) {
       const Outcome plain = run(options);
-      const Outcome last = run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kLast); });
+      const Outcome last =
+          run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kLast); });
       const Outcome after =
           run(options, [](int64_t count) { return sequential_step(count, WeightGradientTiming::kAfterBackward); });
       const Outcome forwards =

@@ -91,20 +91,9 @@ class DataFaults : public Faults {
  protected:
   void SetUp() override {
     Faults::SetUp();
-    std::string text;
-    for (int i = 0; i < 400; ++i) text += fmt::format("Line {} of a text to learn from.\n\n", i * 7919);
-    write_file_atomically(root_ + "/text.txt", text);
-    ASSERT_EQ(shell(conclave("preprocess --input " + root_ +
-                             "/text.txt --tokenizer-type ByteTokenizer --append-eod "
-                             "--output-prefix " +
-                             root_ + "/data")),
-              0)
-        << output_;
+    prepare_text("A line of a text to learn from, and some more of it.", 400);
   }
-  std::string on_text(int64_t count) const {
-    return train_command("--tokenizer-type ByteTokenizer --split 100,0,0 --data-path " + data() + " " + steps(count));
-  }
-  std::string data() const { return root_ + "/data_text_document"; }
+  std::string on_text(int64_t count) const { return train_command(SmallRuns::on_text() + " " + steps(count)); }
 };
 
 TEST_F(DataFaults, GoneBetweenStopAndResume) {

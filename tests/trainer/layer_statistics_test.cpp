@@ -119,5 +119,17 @@ TEST(JumpCheck, LearnsFromTheFirstHundred) {
   EXPECT_FALSE(JumpCheck::from_json(check.to_json()).jumps(29.9));
 }
 
+TEST(RepeatStatistics, CountsWhatIsNotTheSame) {
+  RepeatStatistics repeats;
+  repeats.add(2.0, 2.0);
+  repeats.add(2.0, 2.5);
+  repeats.add(4.0, 3.9);
+  EXPECT_EQ(repeats.text(),
+            "1 of 3 results were the same to the bit when their step was run again; the largest relative difference "
+            "was 0.2");
+  repeats.add(std::nan(""), 1.0);
+  EXPECT_NE(repeats.text().find("was nan"), std::string::npos) << repeats.text();
+}
+
 }  // namespace
 }  // namespace conclave

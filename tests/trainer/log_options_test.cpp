@@ -129,6 +129,52 @@ TEST_F(LogOptions, MemoryRanksAndPerplexityInTensorBoard) {
   EXPECT_EQ(events("lm loss validation ppl"), 2);
 }
 
+TEST_F(LogOptions, LinesAtTheirInterval) {
+  const auto lines = [&] {
+    int64_t count = 0;
+    for (const std::string& line : split(output_, '\n')) count += line.find(" elapsed time per iteration") != line.npos;
+    return count;
+  };
+  run("");
+  EXPECT_EQ(lines(), 6);
+  run("--log-interval 2");
+  EXPECT_EQ(lines(), 3);
+  EXPECT_EQ(read_metrics(root_ + "/run/metrics.jsonl").train.size(), 3u);
+}
+
+TEST_F(LogOptions, EvaluationsAtTheirInterval) {
+  const auto evaluations = [&](const std::string& more) {
+    run(more);
+    return read_metrics(root_ + "/run/metrics.jsonl").eval;
+  };
+  EXPECT_EQ(evaluations("--eval-interval 2").size(), 0u);  // SmallRuns says --eval-iters 0
+  const std::vector<Json> every_second = evaluations("--eval-interval 2 --eval-iters 1 --split 80,10,10");
+  ASSERT_EQ(every_second.size(), 4u);  // after 2, 4, 6, and the test at the end
+  EXPECT_EQ(every_second[0].at("iteration").as_int(), 2);
+  EXPECT_EQ(every_second[0].at("split").as_string(), "valid");
+  // More steps of evaluation see more data: another number.
+  const std::vector<Json> longer = evaluations("--eval-interval 2 --eval-iters 3 --split 80,10,10");
+  EXPECT_NE(longer[0].at("lm_loss").as_double(), every_second[0].at("lm_loss").as_double());
+}
+
+TEST_F(LogOptions, LossesAndLoadsByLayer) {
+  run("");
+  EXPECT_EQ(events("moe/load_balancing_loss_layer_1"), 0);
+  run("--moe-per-layer-logging --log-interval 3");
+  EXPECT_EQ(events("moe/load_balancing_loss_layer_0"), 6);
+  EXPECT_EQ(events("moe/load_balancing_loss_layer_1"), 6);
+  size_t tables = 0;
+  const std::string head = "share of rows by expert";
+  for (size_t at = output_.find(head); at != std::string::npos; at = output_.find(head, at + 1)) ++tables;
+  EXPECT_EQ(tables, 3u) << output_;  // at 3, at 6, and the closing one
+}
+
+TEST_F(LogOptions, TensorBoardInAnotherFolder) {
+  run("--tensorboard-dir " + root_ + "/elsewhere");
+  EXPECT_FALSE(file_exists(root_ + "/run/tensorboard"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(root_ + "/elsewhere"), fs::directory_iterator{}), 1);
+}
+
 TEST_F(LogOptions, MemoryTableAtItsInterval) {
   run("");
   const std::string head = "activations";

@@ -93,6 +93,17 @@ TEST_F(Run, ASpikeIsRepeatedToldAndSkippedAfterTwoLives) {
   EXPECT_NE(read_file(root_ + "/alone.jsonl").find(R"("status":"not repeated")"), std::string::npos);
 }
 
+TEST_F(Run, ReportStatsRunsEveryStepTwiceAndChangesNothing) {
+  const std::string once = root_ + "/once", twice = root_ + "/twice";
+  ASSERT_EQ(train("--lr 1e-2 --train-iters 4 --save " + once), 0) << output_;
+  EXPECT_FALSE(printed("was run again"));
+  ASSERT_EQ(train("--lr 1e-2 --train-iters 4 --rerun-mode report_stats --save " + twice), 0) << output_;
+  EXPECT_TRUE(printed("8 of 8 results were the same to the bit when their step was run again")) << output_;
+  const CheckpointReader a(once + "/" + checkpoint_name(4)), b(twice + "/" + checkpoint_name(4));
+  for (const TensorDifference& difference : compare_checkpoints(a, b))
+    EXPECT_EQ(difference.kind, TensorDifference::Kind::kEqual) << difference.name;
+}
+
 TEST_F(Run, LoadsAreInTheMetrics) {
   const std::string run = root_ + "/run";
   ASSERT_EQ(train("--lr 1e-3 --train-iters 4 --exit-interval 2 --save " + run), 0) << output_;

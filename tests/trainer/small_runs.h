@@ -48,6 +48,22 @@ class SmallRuns : public ::testing::Test {
   }
   /// Exit code of `conclave train SMALL MORE` on made-up data.
   int train(const std::string& more) { return shell(train_command(std::string(kMockData) + " " + more)); }
+  /// Byte tokens of `line`, repeated `count` times as paragraphs, as data() with text() beside it.
+  void prepare_text(const std::string& line, int count) {
+    std::string content;
+    for (int i = 0; i < count; ++i) content += line + "\n\n";
+    write_file_atomically(text(), content);
+    ASSERT_EQ(shell(conclave("preprocess --input " + text() +
+                             " --tokenizer-type ByteTokenizer --append-eod "
+                             "--output-prefix " +
+                             root_ + "/data")),
+              0)
+        << output_;
+  }
+  std::string text() const { return root_ + "/text.txt"; }
+  std::string data() const { return root_ + "/data_text_document"; }
+  /// Options to train on it.
+  std::string on_text() const { return " --tokenizer-type ByteTokenizer --split 100,0,0 --data-path " + data(); }
   bool printed(const std::string& text) const { return output_.find(text) != std::string::npos; }
 
   std::string root_;

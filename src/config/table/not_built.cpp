@@ -80,13 +80,11 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"optimizer-cpu-offload", "optimizer offloading"},
     {"optimizer-offload-fraction", "optimizer offloading"},
     // Data.
-    {"tokenizer-hf-no-include-special-tokens", "texts without special tokens around them"},
     {"vocab-extra-ids", "ids after the vocabulary"},
 };
 
 const UnbuiltValues kUnbuiltValues[] = {
     {"position-embedding-type", "this kind of positions", {"mrope", "relative"}},
-    {"softmax-type", "this attention softmax", {"off-by-one", "learnable"}},
     {"moe-router-load-balancing-type", "quantile balancing", {"quantile_balancing"}},
     {"recompute-modules", "recomputation of this module", {"gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
     {"optimizer", "this optimizer", {"muon", "dist_muon", "lion", "soap", "adaptive_muon"}},

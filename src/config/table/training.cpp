@@ -41,7 +41,9 @@ void add_checks_and_ends(OptionRows& rows) {
   CONCLAVE_OPTION(training, check_for_spiky_loss,
                   "Repeat and report a step whose loss is 10 times the largest of the first 100.");
   CONCLAVE_OPTION(training, check_for_large_grads, "The same for the norm of the gradient.");
-  CONCLAVE_OPTION(training, rerun_mode, "What a rejected step leads to.")
+  CONCLAVE_OPTION(training, rerun_mode,
+                  "What a rejected step leads to: the end; a second run that finds the cause; report_stats rejects "
+                  "nothing, runs every step twice and reports how often the results differ.")
       .one_of({"disabled", "validate_results", "report_stats"});
   CONCLAVE_OPTION(training, iterations_to_skip, "Iterations whose batch is read but not trained on.").at_least(1);
   CONCLAVE_OPTION(training, result_rejected_tracker_filename,
