@@ -71,14 +71,23 @@ double LayerStatistics::largest_attention_logit() const {
   return out;
 }
 
+void LayerStatistics::see_gradients() {
+  if (detail_ != Detail::kAll) return;
+  const Stream stream = engine_.device().default_stream();
+  for (const Parameter* parameter : engine_.store().parameters()) {
+    gradients_["grad-norm/" + parameter->spec.name] =
+        std::sqrt(square_sum_of(stream, engine_.store().gradient(*parameter)));
+  }
+}
+
 std::map<std::string, double> LayerStatistics::take() {
   std::map<std::string, double> out = largest_;
+  out.insert(gradients_.begin(), gradients_.end());
   for (const auto& [name, sum] : squares_) out[name] = std::sqrt(sum);
   if (detail_ != Detail::kAll) return out;
   const Stream stream = engine_.device().default_stream();
   for (const Parameter* parameter : engine_.store().parameters()) {
     const std::string& name = parameter->spec.name;
-    out["grad-norm/" + name] = std::sqrt(square_sum_of(stream, engine_.store().gradient(*parameter)));
     out["param-norm/" + name] = std::sqrt(square_sum_of(stream, engine_.store().main_weight(*parameter)));
   }
   return out;

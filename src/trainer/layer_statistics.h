@@ -21,6 +21,9 @@ class LayerStatistics final : public Observer {
   bool wants_attention_logits() const override { return true; }
   void see(const Stream& stream, const std::string& where, const Tensor& tensor) override;
 
+  /// Call it as StepRequest::on_gradients: the update leaves nothing of the gradients.
+  void see_gradients();
+
   /// name -> value: "activation-norm/decoder.layers.0", "activation-grad-norm/...", "grad-norm/PARAMETER",
   /// "param-norm/PARAMETER", "max-router-logit/decoder.layers.0" (of absolute values),
   /// "max-attention-logit/decoder.layers.0" (scaled, before softmax).
@@ -32,7 +35,7 @@ class LayerStatistics final : public Observer {
   Engine& engine_;
   Detail detail_;
   std::map<std::string, double> squares_;  ///< of norms, over micro-batches
-  std::map<std::string, double> largest_;
+  std::map<std::string, double> largest_, gradients_;
 
   void keep_largest(const std::string& name, double value);
 };

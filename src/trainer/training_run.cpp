@@ -141,6 +141,7 @@ StepRequest TrainingRun::request() {
   request.check_finite = options_.training.check_for_nan_in_loss_and_grad && !device_->is_sim();
   request.count_zeros = options_.logging.log_num_zeros_in_grad;
   request.weight_norm = options_.logging.log_params_norm;
+  if (watching_ != nullptr) request.on_gradients = [this] { watching_->see_gradients(); };
   if (!device_->is_sim()) request.check = [this](double loss, double norm) { check_jump(loss, norm); };
   return request;
 }
@@ -178,8 +179,9 @@ void TrainingRun::train_iteration() {
 void TrainingRun::train_on(const std::vector<MicroBatch>& batches, StepLog* entry) {
   std::optional<LayerStatistics> statistics;
   const auto detail = statistics_wanted(options_.logging, entry->iteration);
-  if (detail) statistics.emplace(*engine_, *detail);
+  if (detail) watching_ = &statistics.emplace(*engine_, *detail);
   entry->result = checked_step(batches);
+  watching_ = nullptr;
   state_.losses.learn(entry->result.lm_loss());
   state_.gradients.learn(entry->result.gradient_norm);
   if (!statistics) return;

@@ -22,6 +22,8 @@
 
 namespace conclave {
 
+class LayerStatistics;
+
 /// A step's loss or gradient norm jumped (--check-for-spiky-loss, --check-for-large-grads); nothing was updated.
 class SuspectStep : public Error {
  public:
@@ -60,7 +62,8 @@ class TrainingRun {
   RunState state_;
   Stopwatch since_start_;
   std::optional<std::string> loaded_from_;
-  RepeatStatistics repeats_;  ///< --rerun-mode report_stats
+  LayerStatistics* watching_ = nullptr;  ///< of the step under way, if anything looks inside
+  RepeatStatistics repeats_;             ///< --rerun-mode report_stats
   int64_t last_saved_ = -1;
   int64_t first_iteration_ = 0;  ///< of this process
 

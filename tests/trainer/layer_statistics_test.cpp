@@ -77,12 +77,17 @@ std::map<std::string, double> all_statistics(const Words& words) {
   const auto device = make_device("cpu");
   Engine engine(options, options.model.vocab_size, *device, true);
   LayerStatistics statistics(engine, LayerStatistics::Detail::kAll);
-  take_step(engine, options, 0);
+  StepRequest request;
+  request.rates = {.lr = 1e-2, .decoupled_lr = 1e-2, .weight_decay = 0.1, .step = 1};
+  request.on_gradients = [&] { statistics.see_gradients(); };
+  engine.train_step(random_batches(options, 0), request);
   return statistics.take();
 }
 
 TEST(LayerStatistics, RecomputationShowsNothingTwice) {
   const auto plain = all_statistics({});
+  EXPECT_GT(plain.at("grad-norm/decoder.layers.0.mlp.router.weight"), 0);
+  EXPECT_GT(plain.at("param-norm/decoder.layers.0.mlp.router.weight"), 0);
   EXPECT_EQ(plain, all_statistics({"--recompute-granularity", "full", "--recompute-method", "uniform",
                                    "--recompute-num-layers", "2"}));
   EXPECT_EQ(plain, all_statistics({"--recompute-granularity", "selective", "--recompute-modules", "core_attn", "moe"}));
