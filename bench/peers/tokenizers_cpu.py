@@ -1,6 +1,10 @@
 """Encodes one text with Hugging Face tokenizers (encode_batch) and with Conclave, on the same threads, in one run.
 
     python bench/peers/tokenizers_cpu.py --conclave build/cpu/bench/encode_text [--megabytes 20] [--threads 2]
+    python bench/peers/tokenizers_cpu.py --preprocess build/cpu/conclave ...
+
+The second form times `conclave preprocess` end to end, as a process: start, reading the JSONL file, encoding, writing .bin and .idx.
+The peer's time is that of encode_batch alone on documents that are in memory already.
 
 Needs the Python package tokenizers. Without --text, English prose is collected from the documents that this machine has. Without
 --tokenizer, two tokenizers are trained on it: "gpt2" (byte-level, the GPT-2 word pattern) and "llama3" (a Llama 3 pattern before the
@@ -8,6 +12,7 @@ bytes, ignore_merges). The ids of both sides are compared; a difference ends the
 """
 
 import argparse
+import array
 import ast
 import hashlib
 import json
@@ -15,6 +20,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -120,9 +126,35 @@ def digest_of(ids):
     return count, digest.hexdigest()
 
 
+def preprocess(program, path, jsonl, threads, repeats, folder):
+    """Best seconds on the clock and of the processors, and the ids of each document without its end token."""
+    prefix = folder / "preprocessed"
+    command = [program, "preprocess", "--input", jsonl, "--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", path]
+    command += ["--append-eod", "--workers", str(threads), "--output-prefix", prefix]
+    best, processors = 1e30, 1e30
+    for _ in range(repeats):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+        best = min(best, time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        processors = min(processors, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    index = pathlib.Path(f"{prefix}_text_document.idx").read_bytes()
+    code, count = index[17], int.from_bytes(index[18:26], "little")
+    lengths = array.array("i", index[34 : 34 + 4 * count])
+    tokens = array.array({8: "H", 4: "i"}[code], pathlib.Path(f"{prefix}_text_document.bin").read_bytes())
+    ids, at = [], 0
+    for length in lengths:
+        ids.append(tokens[at : at + length - 1].tolist())
+        at += length
+    return {"seconds": best, "processor_seconds": processors}, ids
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--conclave", required=True, help="the program encode_text")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--conclave", help="the program encode_text")
+    form.add_argument("--preprocess", help="the program conclave")
     parser.add_argument("--text")
     parser.add_argument("--tokenizer", action="append", default=[])
     parser.add_argument("--megabytes", type=float, default=20)
@@ -160,9 +192,13 @@ def main():
         paths.append(path)
     for path in paths:
         seconds, processors, ids = peer(path, documents, arguments.repeats)
-        command = [arguments.conclave, str(path), str(jsonl), str(arguments.threads), str(arguments.repeats)]
-        ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         count, digest = digest_of(ids)
+        if arguments.preprocess:
+            ours, written = preprocess(arguments.preprocess, path, jsonl, arguments.threads, arguments.repeats, folder)
+            ours["tokens"], ours["sha256"] = digest_of(written)
+        else:
+            command = [arguments.conclave, str(path), str(jsonl), str(arguments.threads), str(arguments.repeats)]
+            ours = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         same = ours["tokens"] == count and ours["sha256"] == digest
         print(
             f"{path.name:24} {count:9} tokens, ids {'equal' if same else 'DIFFER'}\n"

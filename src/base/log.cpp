@@ -5,6 +5,8 @@
 
 #include <mutex>
 
+#include "base/error.h"
+
 namespace conclave {
 namespace {
 
@@ -43,6 +45,14 @@ spdlog::level::level_enum native(LogLevel level) {
 }  // namespace
 
 void set_log_level(LogLevel level) { log().logger->set_level(native(level)); }
+
+LogLevel log_level_of(std::string_view name) {
+  constexpr std::string_view kNames[] = {"debug", "info", "warning", "error", "off"};
+  for (int i = 0; i < 5; ++i) {
+    if (name == kNames[i]) return static_cast<LogLevel>(i);
+  }
+  throw InternalError(fmt::format("'{}' is no log level", name));
+}
 
 void set_log_prefix(std::string prefix) {
   const std::lock_guard lock(log().mutex);

@@ -12,6 +12,8 @@ namespace conclave {
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
 void set_log_level(LogLevel level);
+/// "debug", "info", "warning", "error", "off"; InternalError for another word.
+LogLevel log_level_of(std::string_view name);
 /// Put before every line, e.g. "rank 3: "; empty by default.
 void set_log_prefix(std::string prefix);
 /// Called before each line that is written, from the thread that writes it; for a progress bar that must make way.

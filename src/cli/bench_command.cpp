@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
-#include "config/parse.h"
+#include "cli/command_options.h"
 #include "config/validate.h"
 #include "proof/bench/bench.h"
 #include "trainer/run_data.h"
@@ -39,7 +39,7 @@ proof::BenchReport measure(const ParsedOptions& parsed, Device& device) {
 }  // namespace
 
 int bench_command(const Words& words) {
-  const ParsedOptions parsed = parse_command_line(Command::kBench, words);
+  const ParsedOptions parsed = command_options(Command::kBench, words);
   const auto device = make_device(parsed.options.device.device);
   const proof::BenchReport report = measure(parsed, *device);
   fmt::print("{}", parsed.options.bench.json ? proof::bench_json(report).dump(2) + "\n" : proof::bench_table(report));

@@ -24,7 +24,9 @@ void print_help() {
     fmt::print("  conclave {:14} {}{}\n", command.name, command.help,
                command.run == nullptr ? " (not available yet)" : "");
   }
-  fmt::print("\nconclave COMMAND --help says more about one; conclave --version.\n");
+  fmt::print(
+      "\nconclave COMMAND --help says more about one; conclave --version.\n"
+      "The first time: ./run demo, then README.md and docs/running.md.\n");
 }
 
 const CommandEntry& find_command(const std::string& name) {

@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/command.h"
-#include "config/parse.h"
+#include "cli/command_options.h"
 #include "data/indexed_dataset.h"
 #include "trainer/loaded_model.h"
 #include "trainer/metrics.h"
@@ -89,7 +89,7 @@ void evaluate_split(LoadedModel& model, const std::string& name) {
 }  // namespace
 
 int eval_command(const Words& words) {
-  LoadedModel model = load_model(parse_command_line(Command::kEval, words), Command::kEval);
+  LoadedModel model = load_model(command_options(Command::kEval, words), Command::kEval);
   const std::vector<std::string>& data_path = model.options.data.data_path;
   CONCLAVE_USER_CHECK(!data_path.empty() || !model.options.eval.text_file.empty(),
                       "what shall be evaluated? give --text-file FILES or --data-path PREFIXES");

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "config/parse.h"
+#include "cli/command_options.h"
 #include "trainer/generation.h"
 #include "trainer/loaded_model.h"
 
@@ -24,7 +24,10 @@ void print(const std::string& text) {
 void continue_prompt(LoadedModel& model, const std::string& prompt, uint64_t sample) {
   const GenerateOptions& options = model.options.generate;
   GenerationRequest request;
-  request.prompt = model.tokenizer->encode_with_special(prompt);
+  const Tokenizer& tokenizer = *model.tokenizer;
+  request.prompt = model.options.tokenizer.tokenizer_hf_no_include_special_tokens
+                       ? tokenizer.encode(prompt)
+                       : tokenizer.encode_with_special(prompt);
   if (request.prompt.empty() && model.tokenizer->eod()) request.prompt.push_back(*model.tokenizer->eod());
   request.max_new_tokens = options.max_new_tokens;
   if (!options.ignore_eod) request.stop_token = model.tokenizer->eod();
@@ -77,7 +80,7 @@ void converse(LoadedModel& model) {
 }  // namespace
 
 int generate_command(const Words& words) {
-  LoadedModel model = load_model(parse_command_line(Command::kGenerate, words), Command::kGenerate);
+  LoadedModel model = load_model(command_options(Command::kGenerate, words), Command::kGenerate);
   if (model.tokenizer == nullptr)
     throw UserError("the checkpoint names no tokenizer; give --tokenizer-type and --tokenizer-model");
   const GenerateOptions& options = model.options.generate;

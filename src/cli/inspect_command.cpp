@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "config/parse.h"
+#include "cli/command_options.h"
 #include "trainer/inspect.h"
 #include "trainer/inspect_step.h"
 
@@ -19,7 +19,7 @@ Inspection inspect(const std::string& path, const InspectOptions& options) {
 }  // namespace
 
 int inspect_command(const Words& words) {
-  const ParsedOptions parsed = parse_command_line(Command::kInspect, words);
+  const ParsedOptions parsed = command_options(Command::kInspect, words);
   if (parsed.positionals.size() != 1)
     throw UsageError("conclave inspect takes one path: a checkpoint, a run directory, or the prefix of a data set");
   const Inspection result = inspect(parsed.positionals[0], parsed.options.inspect);

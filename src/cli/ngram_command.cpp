@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/command_options.h"
 #include "config/validate.h"
 #include "proof/ngram_run.h"
 #include "trainer/run_data.h"
@@ -45,7 +46,7 @@ std::string text_of(const proof::NgramReport& report) {
 }  // namespace
 
 int ngram_command(const Words& words) {
-  const ParsedOptions parsed = parse_command_line(Command::kBench, words);
+  const ParsedOptions parsed = command_options(Command::kBench, words);
   const Options options = checked_options(parsed, Command::kBench);
   if (options.data.data_path.empty() && options.data.train_data_path.empty()) {
     throw UsageError("[cli/ngram] needs data; give --data-path PREFIX, or --train-data-path and --valid-data-path");

@@ -7,6 +7,7 @@
 #include "base/signal.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/command_options.h"
 #include "config/validate.h"
 #include "data/preprocess.h"
 #include "data/tokenizer/tokenizer.h"
@@ -43,7 +44,7 @@ void print_result(const PreprocessResult& result) {
 }  // namespace
 
 int preprocess_command(const Words& words) {
-  const ParsedOptions parsed = parse_command_line(Command::kPreprocess, words);
+  const ParsedOptions parsed = command_options(Command::kPreprocess, words);
   const Options options = checked_options(parsed, Command::kPreprocess);
   if (!parsed.positionals.empty()) {
     throw UsageError(fmt::format("[cli/preprocess] takes options alone; got '{}'; files stand after --input",
@@ -55,6 +56,8 @@ int preprocess_command(const Words& words) {
   config.output_prefix = *options.preprocess.output_prefix;
   config.json_keys = options.preprocess.json_keys;
   config.append_eod = options.preprocess.append_eod;
+  config.text_documents = text_documents_from_name(options.preprocess.text_documents);
+  config.add_special_tokens = options.preprocess.add_special_tokens;
   config.workers = options.preprocess.workers;
   config.skip_bad_lines = options.preprocess.skip_bad_lines;
   ProgressLine line;

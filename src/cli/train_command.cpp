@@ -1,8 +1,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/command_options.h"
 #include "config/options_text.h"
-#include "config/parse.h"
 #include "trainer/hf_model.h"
 #include "trainer/run_state.h"
 #include "trainer/training_run.h"
@@ -30,7 +30,7 @@ void upcycle_first(ParsedOptions& parsed) {
 }  // namespace
 
 int train_command(const Words& words) {
-  ParsedOptions parsed = parse_command_line(Command::kTrain, words);
+  ParsedOptions parsed = command_options(Command::kTrain, words);
   if (parsed.options.moe.moe_use_upcycling) upcycle_first(parsed);
   if (parsed.options.checkpoint.use_checkpoint_args) {
     const std::optional<LoadPlan> plan = plan_load(parsed.options.checkpoint);

@@ -49,6 +49,8 @@ struct PreprocessOptions {
   bool append_eod = false;
   int64_t workers = 0;  ///< threads; 0: as many as cores
   bool skip_bad_lines = false;
+  std::string text_documents = "paragraph";  ///< paragraph, line, file
+  bool add_special_tokens = false;           ///< those of the tokenizer's own template around each text
 };
 
 }  // namespace conclave

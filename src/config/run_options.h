@@ -39,11 +39,14 @@ struct LoggingOptions {
   bool log_memory_to_tensorboard = false;
   bool log_timers_to_tensorboard = false;
   bool log_validation_ppl_to_tensorboard = false;
+  bool log_world_size_to_tensorboard = false;
+  int64_t log_memory_interval = 0;  ///< steps between memory tables; 0: never
   std::optional<std::string> tensorboard_dir;
   int64_t tensorboard_log_interval = 1;
-  int64_t timing_log_level = 0;    ///< 0, 1, 2
-  std::string progress = "auto";   ///< auto (a bar on a terminal), bar, plain, off
-  std::string log_level = "info";  ///< debug, info, warning, error
+  int64_t timing_log_level = 0;              ///< 0, 1, 2
+  std::string timing_log_option = "minmax";  ///< max, minmax, all
+  std::string progress = "auto";             ///< auto (a bar on a terminal), bar, plain, off
+  std::string log_level = "info";            ///< debug, info, warning, error
 };
 
 struct DeviceOptions {

@@ -152,13 +152,19 @@ int64_t share_of_samples(double weight, int64_t size, double surplus) {
   return static_cast<int64_t>(built);
 }
 
-void weighted_blending(std::span<const double> weights, std::span<int16_t> dataset, std::span<int64_t> sample) {
+namespace {
+
+// Each sample comes from the data set that lags most behind its share, the first of equals; one that has given
+// `sizes[k]` samples is closed. No sizes: none ever is.
+void blend_by_lag(std::span<const double> weights, std::span<const int64_t> sizes, std::span<int16_t> dataset,
+                  std::span<int64_t> sample) {
   std::vector<int64_t> taken(weights.size(), 0);
   for (size_t i = 0; i < dataset.size(); ++i) {
     const double index = std::max(static_cast<double>(i), 1.0);
     size_t pick = 0;
-    double most = lag(weights[0], index, taken[0]);
-    for (size_t k = 1; k < weights.size(); ++k) {
+    double most = std::numeric_limits<double>::lowest();
+    for (size_t k = 0; k < weights.size(); ++k) {
+      if (!sizes.empty() && taken[k] == sizes[k]) continue;
       const double behind = lag(weights[k], index, taken[k]);
       if (behind > most) {
         most = behind;
@@ -170,26 +176,17 @@ void weighted_blending(std::span<const double> weights, std::span<int16_t> datas
   }
 }
 
+}  // namespace
+
+void weighted_blending(std::span<const double> weights, std::span<int16_t> dataset, std::span<int64_t> sample) {
+  blend_by_lag(weights, {}, dataset, sample);
+}
+
 void exhaustive_blending(std::span<const int64_t> sizes, std::span<int16_t> dataset, std::span<int64_t> sample) {
   const double total = static_cast<double>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0}));
-  std::vector<int64_t> taken(sizes.size(), 0);
   std::vector<double> weights;
   for (const int64_t size : sizes) weights.push_back(static_cast<double>(size) / total);
-  for (size_t i = 0; i < dataset.size(); ++i) {
-    const double index = std::max(static_cast<double>(i), 1.0);
-    size_t pick = 0;
-    double most = std::numeric_limits<double>::lowest();
-    for (size_t k = 0; k < sizes.size(); ++k) {
-      if (taken[k] == sizes[k]) continue;
-      const double behind = lag(weights[k], index, taken[k]);
-      if (behind > most) {
-        most = behind;
-        pick = k;
-      }
-    }
-    dataset[i] = static_cast<int16_t>(pick);
-    sample[i] = taken[pick]++;
-  }
+  blend_by_lag(weights, sizes, dataset, sample);
 }
 
 }  // namespace conclave

@@ -18,6 +18,13 @@ void check_heads(const char* op, const Tensor& q, const Tensor& k, const Tensor&
   check_tensor(op, "v", v, {q.size(0), k.size(1), k.size(2), v.size(3)}, q.dtype());
 }
 
+void check_sink(const char* op, const Tensor& q, const Tensor& sink, const Tensor& dsink) {
+  if (sink) check_tensor(op, "sink", sink, {q.size(1)}, q.dtype());
+  if (!dsink) return;
+  CONCLAVE_CHECK(sink.defined(), "[kernels/{}] a gradient of the sink without a sink", op);
+  check_tensor(op, "dsink", dsink, {q.size(1)}, DType::kF32);
+}
+
 void check_rest(const char* op, const AttentionShape& shape, const AttentionMask& mask,
                 const AttentionDropout& dropout) {
   if (mask.document_starts)
@@ -87,6 +94,9 @@ void attention_forward(const Stream& stream, const AttentionForwardArgs& args) {
                  "[kernels/{}] {} keys of a cache that holds {}", op, args.key_count, shape.key_stride);
   check_tensor(op, "out", args.out, {shape.queries, shape.batch, shape.heads * shape.value_size}, args.q.dtype());
   if (args.lse) check_tensor(op, "lse", args.lse, {shape.batch, shape.heads, shape.queries}, DType::kF32);
+  if (args.max_logit)
+    check_tensor(op, "max_logit", args.max_logit, {shape.batch, shape.heads, shape.queries}, DType::kF32);
+  check_sink(op, args.q, args.sink, {});
   check_rest(op, shape, args.mask, args.dropout);
   const AttentionForwardWork work{
       args, Tensor::empty(stream.device(), cpu::attention_forward_scratch(shape, args.q.dtype()), DType::kF32,
@@ -115,6 +125,7 @@ void attention_backward(const Stream& stream, const AttentionBackwardArgs& args)
   check_tensor(op, "dq", args.dq, args.q.shape(), dtype);
   check_tensor(op, "dk", args.dk, args.k.shape(), dtype);
   check_tensor(op, "dv", args.dv, args.v.shape(), dtype);
+  check_sink(op, args.q, args.sink, args.dsink);
   check_rest(op, shape, args.mask, args.dropout);
   const auto workspace = [&](const Shape& of, const char* name) {
     return Tensor::empty(stream.device(), of, DType::kF32, {MemoryCategory::kWorkspace, name});

@@ -46,6 +46,10 @@ struct AttentionForwardArgs {
   AttentionMask mask;
   AttentionDropout dropout;
   float scale = 1;
+  Tensor max_logit;  ///< optional [B,n,S] f32: largest scaled score of each query; -inf where it sees no key
+  /// Optional [n], q's dtype: one more score in each denominator, of a key without a value (a "sink"; Miller 2023 for
+  /// 0, gpt-oss for learned ones). It counts in lse, not in max_logit, and no dropout touches it.
+  Tensor sink;
 };
 void attention_forward(const Stream& stream, const AttentionForwardArgs& args);
 Cost attention_forward_cost(const AttentionForwardArgs& args);
@@ -57,6 +61,8 @@ struct AttentionBackwardArgs {
   AttentionMask mask;
   AttentionDropout dropout;
   float scale = 1;
+  Tensor sink = {};   ///< as in the forward pass
+  Tensor dsink = {};  ///< [n] f32, added to; optional
 };
 void attention_backward(const Stream& stream, const AttentionBackwardArgs& args);
 Cost attention_backward_cost(const AttentionBackwardArgs& args);

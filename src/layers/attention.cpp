@@ -55,13 +55,17 @@ Attention::Attention(ParameterStore& store, Device& device, const AttentionConfi
                           .bias = config.projection_bias,
                           .init = config.output_init,
                           .input = config.tensor}),
-      core_({.name = config.name,
+      core_(store, device,
+            {.name = config.name,
              .heads = share_.heads,
              .first_head = share_.first_head,
+             .all_heads = config.heads,
              .value_dim = config.head_dim,
              .window = config.window,
              .softmax_scale = config.softmax_scale,
-             .dropout = config.dropout}) {
+             .dropout = config.dropout,
+             .sink = config.sink,
+             .sink_init = config.sink_init}) {
   if (config.qk_norm) {
     q_norm_ = std::make_unique<Norm>(store, config.name + ".q_layernorm", *config.qk_norm, config.head_dim,
                                      config.qk_norm_decay);

@@ -26,6 +26,8 @@ struct AttentionConfig {
   bool qk_norm_decay = false;
   double softmax_scale = 1;
   double dropout = 0;
+  AttentionSink sink = AttentionSink::kNone;
+  Initializer sink_init = {};
   std::optional<RopeConfig> rope;
   Initializer init, output_init;
   Slice tensor;  ///< cut over TP by heads

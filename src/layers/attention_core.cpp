@@ -1,6 +1,38 @@
 #include "layers/attention_core.h"
 
+#include <optional>
+
+#include "kernels/elementwise.h"
+
 namespace conclave {
+
+AttentionCore::AttentionCore(ParameterStore& store, Device& device, AttentionCoreConfig config)
+    : config_(std::move(config)) {
+  if (config_.sink == AttentionSink::kZero) {
+    zeros_ = Tensor::empty(device, {config_.heads}, store.compute_dtype(),
+                           {MemoryCategory::kWorkspace, "core_attn.softmax_offset"});
+    kernels::fill(device.default_stream(), {.x = zeros_, .value = 0});
+  }
+  if (config_.sink != AttentionSink::kLearned) return;
+  ParameterSpec spec;
+  spec.name = config_.name + ".core_attention.softmax_offset";
+  spec.shard = ShardSpec::intervals({config_.all_heads}, 0, {{config_.first_head, config_.heads}});
+  spec.local_shape = {config_.heads};
+  spec.init = config_.sink_init;
+  spec.role = ParameterRole::kBias;
+  spec.weight_decay = false;
+  offset_ = store.declare(spec);
+}
+
+void AttentionCore::forward_pass(const Context& context, kernels::AttentionForwardArgs args) const {
+  if (offset_ == nullptr) {
+    args.sink = zeros_;
+    return kernels::attention_forward(context.stream, args);
+  }
+  const Weight offset(context.store, *offset_);
+  args.sink = offset.tensor();
+  kernels::attention_forward(context.stream, args);
+}
 
 kernels::AttentionMask AttentionCore::mask(const Context& context, int64_t sequence) const {
   return {.causal = true,
@@ -17,32 +49,36 @@ kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
 Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, Tensor* lse) const {
   const int64_t batch = heads.q.size(0), sequence = heads.q.size(2);
   const Tensor out = context.empty({sequence, batch, config_.heads * config_.value_dim}, "core_attn.out");
-  if (lse != nullptr) *lse = context.empty({batch, config_.heads, sequence}, DType::kF32, "core_attn.lse");
-  kernels::attention_forward(context.stream, {.q = heads.q,
-                                              .k = heads.k,
-                                              .v = heads.v,
-                                              .out = out,
-                                              .lse = lse != nullptr ? *lse : Tensor(),
-                                              .mask = mask(context, sequence),
-                                              .dropout = dropout(context),
-                                              .scale = static_cast<float>(config_.softmax_scale)});
+  const Shape rows{batch, config_.heads, sequence};
+  if (lse != nullptr) *lse = context.empty(rows, DType::kF32, "core_attn.lse");
+  const bool logits_wanted = context.observer != nullptr && context.observer->wants_attention_logits();
+  const Tensor max_logit = logits_wanted ? context.empty(rows, DType::kF32, "core_attn.max_logit") : Tensor();
+  forward_pass(context, {.q = heads.q,
+                         .k = heads.k,
+                         .v = heads.v,
+                         .out = out,
+                         .lse = lse != nullptr ? *lse : Tensor(),
+                         .mask = mask(context, sequence),
+                         .dropout = dropout(context),
+                         .scale = static_cast<float>(config_.softmax_scale),
+                         .max_logit = max_logit});
   context.observe(config_.name + ".core_attention", out);
+  if (logits_wanted) context.observe(config_.name + ".core_attention.max_logit", max_logit);
   return out;
 }
 
 Tensor AttentionCore::forward_over(const Context& context, const AttentionHeads& heads, int64_t key_count) const {
   const Tensor out =
       context.empty({heads.q.size(2), heads.q.size(0), config_.heads * config_.value_dim}, "core_attn.out");
-  kernels::attention_forward(context.stream,
-                             {.q = heads.q,
-                              .k = heads.k,
-                              .v = heads.v,
-                              .out = out,
-                              .key_count = key_count,
-                              .lse = {},
-                              .mask = {.causal = true, .window = config_.window, .document_starts = {}, .place = {}},
-                              .dropout = {},
-                              .scale = static_cast<float>(config_.softmax_scale)});
+  forward_pass(context, {.q = heads.q,
+                         .k = heads.k,
+                         .v = heads.v,
+                         .out = out,
+                         .key_count = key_count,
+                         .lse = {},
+                         .mask = {.causal = true, .window = config_.window, .document_starts = {}, .place = {}},
+                         .dropout = {},
+                         .scale = static_cast<float>(config_.softmax_scale)});
   return out;
 }
 
@@ -74,6 +110,8 @@ AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dou
   gradient.q = context.empty(q.shape(), "attention.dq");
   gradient.k = context.empty(k.shape(), "attention.dk");
   gradient.v = context.empty(v.shape(), "attention.dv");
+  std::optional<Weight> offset;
+  if (offset_ != nullptr) offset.emplace(context.store, *offset_);
   kernels::attention_backward(context.stream, {.dout = dout,
                                                .q = q,
                                                .k = k,
@@ -85,7 +123,10 @@ AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dou
                                                .dv = gradient.v,
                                                .mask = mask(context, q.size(2)),
                                                .dropout = dropout(context),
-                                               .scale = static_cast<float>(config_.softmax_scale)});
+                                               .scale = static_cast<float>(config_.softmax_scale),
+                                               .sink = offset ? offset->tensor() : zeros_,
+                                               .dsink = offset ? context.store.gradient(*offset_) : Tensor()});
+  if (offset_ != nullptr) context.store.gradient_complete(*offset_);
   return gradient;
 }
 

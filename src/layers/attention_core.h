@@ -9,14 +9,20 @@
 
 namespace conclave {
 
+/// What the denominator of a head's softmax has beside the keys' scores: nothing, e^0, or e^(a learned number).
+enum class AttentionSink { kNone, kZero, kLearned };
+
 struct AttentionCoreConfig {
   std::string name;        ///< "decoder.layers.0.self_attention": keys dropout
   int64_t heads = 0;       ///< n, of this rank
   int64_t first_head = 0;  ///< number of the first of them in the model
+  int64_t all_heads = 0;   ///< of the model
   int64_t value_dim = 0;   ///< Dv
   int64_t window = 0;      ///< keys a query sees, itself included; 0 = all before it
   double softmax_scale = 1;
   double dropout = 0;
+  AttentionSink sink = AttentionSink::kNone;
+  Initializer sink_init = {};  ///< kLearned
 };
 
 /// q [B,n,S,D], k [B,g,S,D], v [B,g,S,Dv], rotated; or their gradients.
@@ -33,7 +39,8 @@ struct AttentionCoreSaved {
 
 class AttentionCore {
  public:
-  explicit AttentionCore(AttentionCoreConfig config) : config_(std::move(config)) {}
+  /// A learned sink is the parameter name.core_attention.softmax_offset [n].
+  AttentionCore(ParameterStore& store, Device& device, AttentionCoreConfig config);
 
   /// Fills `saved` with heads that are kept: kinds of attention that can make them again fill it themselves.
   static void keep_heads(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved);
@@ -46,10 +53,13 @@ class AttentionCore {
 
  private:
   AttentionCoreConfig config_;
+  Parameter* offset_ = nullptr;  // kLearned
+  Tensor zeros_;                 // kZero: [n]
 
   kernels::AttentionMask mask(const Context& context, int64_t sequence) const;
   kernels::AttentionDropout dropout(const Context& context) const;
   Tensor run(const Context& context, const AttentionHeads& heads, Tensor* lse) const;
+  void forward_pass(const Context& context, kernels::AttentionForwardArgs args) const;
 };
 
 }  // namespace conclave

@@ -41,13 +41,17 @@ LatentAttention::LatentAttention(ParameterStore& store, Device& device, const La
                           .init = config.output_init,
                           .input = config.tensor}),
       rotation_(device, config.rope),
-      core_({.name = config.name,
+      core_(store, device,
+            {.name = config.name,
              .heads = heads_,
              .first_head = heads_ * config.tensor.rank,
+             .all_heads = config.heads,
              .value_dim = config.value,
              .window = config.window,
              .softmax_scale = config.softmax_scale,
-             .dropout = config.dropout}) {
+             .dropout = config.dropout,
+             .sink = config.sink,
+             .sink_init = config.sink_init}) {
   const int64_t width = config.heads * (config.plain + config.rotated);
   const auto to_heads = [&](const char* name, int64_t in) {
     return std::make_unique<Linear>(store, Linear::Config{.name = config.name + name,

@@ -28,6 +28,8 @@ struct LatentAttentionConfig {
   bool norm_decay = false;
   double softmax_scale = 1;
   double dropout = 0;
+  AttentionSink sink = AttentionSink::kNone;
+  Initializer sink_init = {};
   RopeConfig rope;
   Initializer init, output_init;
   Slice tensor;                    ///< cut over TP by heads: the up projections, linear_q_proj and linear_proj

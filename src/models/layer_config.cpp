@@ -19,6 +19,13 @@ kernels::ActivationKind activation_from_word(const std::string& word) {
   return ActivationKind::kGelu;
 }
 
+AttentionSink sink_from_word(const std::string& word) {
+  if (word == "off-by-one") return AttentionSink::kZero;
+  if (word == "learnable") return AttentionSink::kLearned;
+  CONCLAVE_CHECK(word == "vanilla", "no attention softmax is called '{}'", word);
+  return AttentionSink::kNone;
+}
+
 RopeConfig rope_config(const RopeSpec& rope) {
   return {rope.frequencies(), rope.interleaved, static_cast<float>(rope.attention_factor)};
 }
@@ -43,6 +50,8 @@ AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& att
   config.qk_norm_decay = spec.norm_weight_decay_qk;
   config.softmax_scale = attention.softmax_scale();
   config.dropout = attention.dropout;
+  config.sink = sink_from_word(attention.softmax);
+  config.sink_init = Initializer::normal(spec.init_std);
   if (attention.rope) config.rope = rope_config(*attention.rope);
   const int64_t width = attention.heads * attention.head_dim;
   config.init = matrix_initializer(spec, spec.hidden, width, spec.init_std);
@@ -75,6 +84,8 @@ LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& 
   config.norm_decay = spec.norm_weight_decay_qk;
   config.softmax_scale = attention.softmax_scale();
   config.dropout = attention.dropout;
+  config.sink = sink_from_word(attention.softmax);
+  config.sink_init = Initializer::normal(spec.init_std);
   config.rope = rope_config(*attention.rope);
   const int64_t width = attention.heads * latent.value;
   config.init = matrix_initializer(spec, spec.hidden, width, spec.init_std);

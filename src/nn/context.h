@@ -36,11 +36,13 @@ struct BatchInfo {
 };
 
 /// Sees tensors as modules make them: to find the first bad value, or to take norms. `where` names layer, op and
-/// tensor.
+/// tensor. A pass that repeats another (Pass::kAgain) shows nothing.
 class Observer {
  public:
   virtual ~Observer() = default;
   virtual void see(const Stream& stream, const std::string& where, const Tensor& tensor) = 0;
+  /// Whether to make what a pass does without: "...core_attention.max_logit", the largest score of each query.
+  virtual bool wants_attention_logits() const { return false; }
 };
 
 /// How losses that hang on activations (balancing, z-loss) weigh in the objective: their gradient is multiplied by
@@ -78,7 +80,7 @@ struct Context {
   Tensor empty(const Shape& shape, const char* name) const { return empty(shape, compute_dtype(), name); }
 
   void observe(std::string_view where, const Tensor& tensor) const {
-    if (observer != nullptr) observer->see(stream, std::string(where), tensor);
+    if (observer != nullptr && pass == Pass::kPlain) observer->see(stream, std::string(where), tensor);
   }
 
   /// Which positions the rows of [S,B,...] tensors are: inside tensor-parallel regions, and outside, where sequence

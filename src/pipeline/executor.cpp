@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+
 namespace conclave {
 
 StepExecutor::StepExecutor(std::vector<const GptChunk*> chunks, const ExecutorSettings& settings)
@@ -61,7 +63,7 @@ void StepExecutor::run(const std::vector<StepAction>& actions, const StepCallbac
         continue;
       }
       if (actions[i].kind >= ActionKind::kFinalizeGradients && !std::exchange(messages_done, true)) messages_.finish();
-      run_action(actions[i++], callbacks, loss_weights);
+      run_timed(actions[i++], callbacks, loss_weights);
     }
     messages_.finish();
     const bool gradients_done = std::all_of(weight_gradients_.begin(), weight_gradients_.end(),
@@ -72,6 +74,16 @@ void StepExecutor::run(const std::vector<StepAction>& actions, const StepCallbac
     clear();
     throw;
   }
+}
+
+void StepExecutor::run_timed(const StepAction& action, const StepCallbacks& callbacks,
+                             const LossWeights& loss_weights) {
+  if (!action_timer_) return run_action(action, callbacks, loss_weights);
+  settings_.stream.device().synchronize();
+  const Stopwatch watch;
+  run_action(action, callbacks, loss_weights);
+  settings_.stream.device().synchronize();
+  action_timer_(action, watch.seconds());
 }
 
 void StepExecutor::run_action(const StepAction& action, const StepCallbacks& callbacks,

@@ -72,6 +72,9 @@ class StepExecutor {
   Tensor evaluate(const DeviceBatch& batch);
 
   void set_observer(Observer* observer) { settings_.observer = observer; }
+  /// Called after each action of a step with the seconds it took, the device waited for; nullptr: nobody waits.
+  using ActionTimer = std::function<void(const StepAction& action, double seconds)>;
+  void set_action_timer(ActionTimer timer) { action_timer_ = std::move(timer); }
   /// Number of the step in the run: keys what is drawn anew each iteration.
   void set_iteration(int64_t iteration) { iteration_ = iteration; }
 
@@ -84,6 +87,7 @@ class StepExecutor {
   std::vector<const GptChunk*> chunks_;
   ExecutorSettings settings_;
   int64_t iteration_ = 0;
+  ActionTimer action_timer_;
   StageMessages messages_;
   std::vector<WeightGradientQueue> weight_gradients_;  // by chunk
   std::map<Place, InFlight> in_flight_;
@@ -97,6 +101,7 @@ class StepExecutor {
 
   /// Posts the exchange that begins at `first`; returns where it ends.
   size_t exchange(const std::vector<StepAction>& actions, size_t first, const BatchCallback& callback);
+  void run_timed(const StepAction& action, const StepCallbacks& callbacks, const LossWeights& loss_weights);
   void run_action(const StepAction& action, const StepCallbacks& callbacks, const LossWeights& loss_weights);
   void forward(const ChunkStep& step, const StepCallbacks& callbacks, const LossWeights& loss_weights);
   void backward(const ChunkStep& step, const StepCallbacks& callbacks, const LossWeights& loss_weights);

@@ -90,6 +90,7 @@ AttentionSpec make_attention(const Options& options, bool windowed) {
   attention.projection_bias = model.add_bias_linear || model.add_attention_bias;
   attention.qk_norm = model.qk_layernorm;
   attention.dropout = model.attention_dropout;
+  attention.softmax = model.softmax_type;
   if (options.attention.multi_latent_attention) {
     make_latent(options, &attention);
   } else if (model.position_embedding_type == "rope" || model.position_embedding_type == "yarn") {
@@ -207,7 +208,7 @@ AttentionCount count_attention(const AttentionSpec& attention, int64_t hidden, N
   const int64_t per_norm = norm == NormFamily::kLayerNorm ? 2 : 1, heads = attention.heads;
   AttentionCount count;
   count.matrices = hidden * heads * attention.value_dim();
-  count.vectors = attention.projection_bias ? hidden : 0;
+  count.vectors = (attention.projection_bias ? hidden : 0) + (attention.softmax == "learnable" ? heads : 0);
   if (!attention.latent) {
     const int64_t qkv = (heads + 2 * attention.groups) * attention.head_dim;
     count.matrices += qkv * hidden;

@@ -69,6 +69,7 @@ struct AttentionSpec {
   bool projection_bias = false;
   bool qk_norm = false;
   double dropout = 0;
+  std::string softmax = "vanilla";  ///< vanilla; off-by-one: 1 more in the denominator; learnable: e^(one per head)
   std::optional<RopeSpec> rope;
   std::optional<LatentSpec> latent;  ///< then head_dim is plain + rotated and groups are heads
   double softmax_scale() const;

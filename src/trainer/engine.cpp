@@ -211,6 +211,8 @@ StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const
     if (request.check_finite && !(std::isfinite(progress->loss_sum) && std::isfinite(progress->gradient_norm))) {
       throw NonFiniteStep(progress->loss_sum, progress->gradient_norm);
     }
+    if (request.check)
+      request.check(progress->loss_sum / std::max(progress->valid_tokens, 1.0), progress->gradient_norm);
   };
   out.update_buffers = [this, stream] {
     for (const TransformerLayer* layer : chunk_->moe_layers()) layer->moe().router().end_step(stream, *store_);

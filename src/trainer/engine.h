@@ -44,6 +44,8 @@ struct StepRequest {
   bool count_zeros = false;
   bool weight_norm = false;
   std::function<void()> on_gradients;  ///< after finalising, before clipping
+  /// Before the update, with the step's mean loss and gradient norm; what it throws ends the step with nothing updated.
+  std::function<void(double loss, double gradient_norm)> check;
 };
 
 /// Loss or gradient norm was NaN or infinite; nothing was updated, so the step can be run again.

@@ -26,6 +26,7 @@ std::string iteration_line_text(const IterationLine& line) {
   if (line.grad_norm) out += fmt::format(" grad norm: {:.3f} |", *line.grad_norm);
   if (line.zeros_in_gradient) out += fmt::format(" num zeros: {} |", *line.zeros_in_gradient);
   if (line.params_norm) out += fmt::format(" params norm: {:.3f} |", *line.params_norm);
+  if (line.max_attention_logit) out += fmt::format(" max attention logit: {:.3f} |", *line.max_attention_logit);
   out += fmt::format(" number of skipped iterations: {:3d} |", line.skipped_iterations);
   out += fmt::format(" number of nan iterations: {:3d} |", line.nan_iterations);
   return out;

@@ -27,6 +27,7 @@ struct IterationLine {
   std::optional<double> grad_norm;
   std::optional<int64_t> zeros_in_gradient;
   std::optional<double> params_norm;
+  std::optional<double> max_attention_logit;
   int64_t skipped_iterations = 0;
   int64_t nan_iterations = 0;
 };

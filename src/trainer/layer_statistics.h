@@ -9,21 +9,35 @@
 
 namespace conclave {
 
-/// Watches one training step of an engine while it lives.
+/// Watches training steps of an engine while it lives.
 class LayerStatistics final : public Observer {
  public:
-  explicit LayerStatistics(Engine& engine);
+  enum class Detail {
+    kAttentionLogits,  ///< the largest logit of each layer's attention alone
+    kAll
+  };
+  LayerStatistics(Engine& engine, Detail detail);
   ~LayerStatistics() override;
+  bool wants_attention_logits() const override { return true; }
   void see(const Stream& stream, const std::string& where, const Tensor& tensor) override;
 
+  /// Call it as StepRequest::on_gradients: the update leaves nothing of the gradients.
+  void see_gradients();
+
   /// name -> value: "activation-norm/decoder.layers.0", "activation-grad-norm/...", "grad-norm/PARAMETER",
-  /// "param-norm/PARAMETER", "max-router-logit/decoder.layers.0", "max-attention-logit/decoder.layers.0".
+  /// "param-norm/PARAMETER", "max-router-logit/decoder.layers.0" (of absolute values),
+  /// "max-attention-logit/decoder.layers.0" (scaled, before softmax).
   std::map<std::string, double> take();
+  /// Over all layers; -infinity if there was none.
+  double largest_attention_logit() const;
 
  private:
   Engine& engine_;
+  Detail detail_;
   std::map<std::string, double> squares_;  ///< of norms, over micro-batches
-  std::map<std::string, double> largest_;
+  std::map<std::string, double> largest_, gradients_;
+
+  void keep_largest(const std::string& name, double value);
 };
 
 }  // namespace conclave

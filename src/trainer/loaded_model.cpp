@@ -35,10 +35,11 @@ LoadedModel open_hugging_face(ParsedOptions parsed, Command command) {
 LoadedModel load_model(ParsedOptions parsed, Command command) {
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
   if (checkpoint.load_hf && !checkpoint.load) return open_hugging_face(std::move(parsed), command);
-  CONCLAVE_USER_CHECK(checkpoint.load.has_value(),
-                      "which model? give --load DIR, a run directory or a checkpoint in it");
+  if (!checkpoint.load) throw UsageError("which model? give --load DIR, a run directory or a checkpoint in it");
   const auto found = find_checkpoint(*checkpoint.load, checkpoint.ckpt_step);
-  CONCLAVE_USER_CHECK(found.has_value(), "--load {}: there is no checkpoint", *checkpoint.load);
+  CONCLAVE_USER_CHECK(found.has_value(),
+                      "--load {}: there is no checkpoint; give the --save directory of a run, or a checkpoint in it",
+                      *checkpoint.load);
   const CheckpointReader reader(found->directory);
   const Json* saved = reader.state().find("options");
   CONCLAVE_USER_CHECK(saved != nullptr, "checkpoint '{}' holds no options; it was not written by `conclave train`",

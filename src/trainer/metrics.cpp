@@ -53,6 +53,9 @@ Json metrics_json(const TrainRecord& record) {
   };
   add("grad_norm", record.grad_norm);
   add("learning_rate", record.learning_rate);
+  if (record.zeros_in_grad) out["zeros_in_grad"] = *record.zeros_in_grad;
+  add("params_norm", record.params_norm);
+  add("max_attention_logit", record.max_attention_logit);
   out["skipped"] = record.skipped;
   add("step_ms", record.step_ms);
   add("tokens_per_second", record.tokens_per_second);

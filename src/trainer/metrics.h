@@ -21,11 +21,14 @@ struct TrainRecord {
   std::vector<std::pair<std::string, double>> losses;
   std::optional<double> grad_norm;  ///< of the last step
   std::optional<double> learning_rate;
-  int64_t skipped = 0;                      ///< steps without an update
-  std::optional<double> step_ms;            ///< mean time of a step
-  std::optional<double> tokens_per_second;  ///< all ranks
-  std::optional<double> tflops;             ///< per rank, Megatron's count
-  std::optional<int64_t> peak_bytes;        ///< device memory
+  std::optional<int64_t> zeros_in_grad;       ///< of the last step
+  std::optional<double> params_norm;          ///< after the last step
+  std::optional<double> max_attention_logit;  ///< largest of the interval
+  int64_t skipped = 0;                        ///< steps without an update
+  std::optional<double> step_ms;              ///< mean time of a step
+  std::optional<double> tokens_per_second;    ///< all ranks
+  std::optional<double> tflops;               ///< per rank, Megatron's count
+  std::optional<int64_t> peak_bytes;          ///< device memory
   /// Anything else, after the keys above.
   std::vector<std::pair<std::string, Json>> extra;
 

@@ -10,9 +10,9 @@ namespace conclave {
 class RateSchedule {
  public:
   explicit RateSchedule(const Options& options)
-      : optimizer_(options.optimizer),
-        config_(rate_config(options.optimizer, options.training.train_iters, options.training.train_samples,
-                            options.training.global_batch_size)) {}
+      : RateSchedule(options, rate_config(options.optimizer, options.training.train_iters,
+                                          options.training.train_samples, options.training.global_batch_size)) {}
+  RateSchedule(const Options& options, const RateConfig& config) : optimizer_(options.optimizer), config_(config) {}
 
   /// `samples` seen by the scheduler before this update (skipped updates do not move it); `step` counts updates,
   /// from 1.
@@ -24,6 +24,7 @@ class RateSchedule {
                                  : lr;
     return {lr, decoupled, weight_decay(config_, seen), step};
   }
+  const RateConfig& config() const { return config_; }
 
  private:
   OptimizerOptions optimizer_;

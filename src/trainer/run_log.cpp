@@ -12,19 +12,38 @@
 #include "trainer/iteration_line.h"
 #include "trainer/metrics.h"
 #include "trainer/progress.h"
+#include "trainer/progress_file.h"
 #include "trainer/tensorboard.h"
 
 namespace conclave {
 namespace {
 
-/// Sums over the steps of a log interval that were not skipped.
+/// Sums over the steps since something was told last; losses, tokens and FLOPs of those that were not skipped.
 struct Interval {
   double loss = 0;
   std::vector<double> prediction_losses;
   int64_t trained = 0, skipped = 0, steps = 0;
   double seconds = 0;
   double tokens = 0, customary_flops = 0, exact_flops = 0;
+  NamedTimes times;
+  std::optional<double> max_attention_logit;
+  RoutingSummary routing;
 };
+
+void add_routing(RoutingSummary* sum, const RoutingSummary& more) {
+  if (sum->layers.empty()) {
+    *sum = more;
+    return;
+  }
+  for (size_t l = 0; l < more.layers.size(); ++l) {
+    RoutingReport& to = sum->layers[l].report;
+    const RoutingReport& from = more.layers[l].report;
+    for (size_t i = 0; i < from.losses.size(); ++i) to.losses[i].sum += from.losses[i].sum;
+    for (size_t e = 0; e < from.tokens.size(); ++e) to.tokens[e] += from.tokens[e];
+    to.choices += from.choices;
+    to.micro_batches += from.micro_batches;
+  }
+}
 
 std::string load_table(const RoutingSummary& summary) {
   std::string out = fmt::format(" {:>5} {:>8} {:>9} {:>5} {:>9}  {}\n", "layer", "max/mean", "entropy", "dead",
@@ -71,20 +90,27 @@ class RunLog::Implementation {
   int64_t padded_vocab_;
   std::unique_ptr<MetricsWriter> metrics_;
   std::unique_ptr<EventWriter> events_;
+  std::unique_ptr<ProgressFile> progress_file_;
   ProgressDisplay display_;
-  Interval interval_;
+  Interval lines_, points_;  // what log lines and metrics.jsonl tell, and what TensorBoard gets
   RoutingSummary last_routing_;
   std::vector<std::pair<std::string, double>> evaluations_;
   double ceiling_ = 0;
   double run_seconds_ = 0, run_tokens_ = 0;
   double last_loss_ = 0;
 
+  /// Of all starts of the run, by the samples it consumed.
+  RunProgress progress_at(int64_t iteration, int64_t samples) const;
+  int64_t consumed_samples_ = 0;
+  std::map<int64_t, int64_t> samples_at_save_;  // by iteration
+
  private:
-  void add(const StepLog& entry);
-  void tell(const StepLog& entry, Engine& engine);
-  void tell_experts(int64_t iteration);
+  void add(const StepLog& entry, Interval* interval) const;
+  void tell_line(const StepLog& entry, Engine& engine);
+  void tell_points(const StepLog& entry);
+  void tell_layers(const StepLog& entry);
   IterationLine line_of(const StepLog& entry, const TrainRecord& record) const;
-  TrainRecord record_of(const StepLog& entry) const;
+  TrainRecord record_of(const StepLog& entry, const Interval& interval) const;
 };
 
 RunLog::Implementation::Implementation(const Options& options, const ModelSpec& spec, Device& device,
@@ -94,7 +120,8 @@ RunLog::Implementation::Implementation(const Options& options, const ModelSpec& 
       device_(device),
       padded_vocab_(padded_vocab_size(spec.vocab, options.model.make_vocab_size_divisible_by,
                                       options.parallel.tensor_model_parallel_size)),
-      display_(ProgressDisplay::mode_from_option(options.logging.progress)) {
+      display_(ProgressDisplay::mode_from_option(options.logging.progress)),
+      consumed_samples_(state.consumed_samples) {
   if (device.is_sim()) return;
   std::optional<std::string> events = options.logging.tensorboard_dir;
   if (options.checkpoint.save) {
@@ -109,46 +136,80 @@ RunLog::Implementation::Implementation(const Options& options, const ModelSpec& 
         MetricsWriter::Run{.run_id = state.run_id, .world_size = options.parallel.world_size, .layout = layout});
     write_file_atomically(*options.checkpoint.save + "/options.yaml", options_yaml(options));
     if (!events) events = *options.checkpoint.save + "/tensorboard";
+    if (options.logging.log_progress) {
+      progress_file_ = std::make_unique<ProgressFile>(*options.checkpoint.save + "/progress.txt", state.run_id,
+                                                      options.parallel.world_size,
+                                                      progress_at(state.iteration, state.consumed_samples));
+    }
   }
   if (events) events_ = std::make_unique<EventWriter>(*events);
 }
 
-void RunLog::Implementation::add(const StepLog& entry) {
-  ++interval_.steps;
-  interval_.seconds += entry.seconds;
-  const auto sequences = entry.global_batch_size;
+RunProgress RunLog::Implementation::progress_at(int64_t iteration, int64_t samples) const {
+  return {.iteration = iteration,
+          .tokens = static_cast<double>(samples * spec_.sequence_length),
+          .flops = customary_step_flops(options_, padded_vocab_, {.sequences = samples})};
+}
+
+void RunLog::Implementation::add(const StepLog& entry, Interval* interval) const {
+  ++interval->steps;
+  interval->seconds += entry.seconds;
+  interval->times.add(entry.times);
   if (entry.skipped) {
-    ++interval_.skipped;
+    ++interval->skipped;
     return;
   }
-  ++interval_.trained;
-  interval_.loss += entry.result.lm_loss();
-  interval_.prediction_losses.resize(entry.result.prediction_losses.size());
-  for (size_t i = 0; i < interval_.prediction_losses.size(); ++i)
-    interval_.prediction_losses[i] += entry.result.prediction_losses[i];
-  interval_.tokens += static_cast<double>(sequences * spec_.sequence_length);
-  interval_.customary_flops += customary_step_flops(options_, padded_vocab_, {.sequences = sequences});
+  const auto sequences = entry.global_batch_size;
+  ++interval->trained;
+  interval->loss += entry.result.lm_loss();
+  interval->prediction_losses.resize(entry.result.prediction_losses.size());
+  for (size_t i = 0; i < interval->prediction_losses.size(); ++i)
+    interval->prediction_losses[i] += entry.result.prediction_losses[i];
+  interval->tokens += static_cast<double>(sequences * spec_.sequence_length);
+  interval->customary_flops += customary_step_flops(options_, padded_vocab_, {.sequences = sequences});
   const std::vector<int64_t> lengths(static_cast<size_t>(sequences), spec_.sequence_length);
-  interval_.exact_flops += exact_step_flops(spec_, lengths);
-  last_loss_ = entry.result.lm_loss();
-  run_seconds_ += entry.seconds;
-  run_tokens_ += static_cast<double>(sequences * spec_.sequence_length);
+  interval->exact_flops += exact_step_flops(spec_, lengths);
+  // Written so that NaN stays.
+  const std::optional<double>& logit = entry.max_attention_logit;
+  if (logit && !(interval->max_attention_logit && *logit <= *interval->max_attention_logit))
+    interval->max_attention_logit = logit;
 }
 
 void RunLog::Implementation::step(const StepLog& entry, Engine& engine) {
-  add(entry);
-  show_progress(entry);
-  if (!entry.layer_statistics.empty()) {
-    Json record = Json::object();
-    record["kind"] = "layers";
-    record["iteration"] = entry.iteration;
-    for (const auto& [name, value] : entry.layer_statistics) {
-      record[name] = value;
-      if (events_) events_->scalar(name, entry.iteration, value);
-    }
-    write(record);
+  add(entry, &lines_);
+  if (events_) add(entry, &points_);
+  consumed_samples_ = entry.consumed_samples;
+  if (!entry.skipped) {
+    last_loss_ = entry.result.lm_loss();
+    run_seconds_ += entry.seconds;
+    run_tokens_ += static_cast<double>(entry.global_batch_size * spec_.sequence_length);
   }
-  if (entry.iteration % options_.logging.log_interval == 0) tell(entry, engine);
+  show_progress(entry);
+  tell_layers(entry);
+  const LoggingOptions& logging = options_.logging;
+  const bool line = entry.iteration % logging.log_interval == 0;
+  const bool point = events_ && entry.iteration % logging.tensorboard_log_interval == 0;
+  if (line || point) {
+    const RoutingSummary routing = engine.take_routing();
+    add_routing(&lines_.routing, routing);
+    if (events_) add_routing(&points_.routing, routing);
+  }
+  if (line) tell_line(entry, engine);
+  if (point) tell_points(entry);
+  if (logging.log_memory_interval > 0 && entry.iteration % logging.log_memory_interval == 0)
+    display_.print_line(device_.allocator().report());
+}
+
+void RunLog::Implementation::tell_layers(const StepLog& entry) {
+  if (entry.layer_statistics.empty()) return;
+  Json record = Json::object();
+  record["kind"] = "layers";
+  record["iteration"] = entry.iteration;
+  for (const auto& [name, value] : entry.layer_statistics) {
+    record[name] = value;
+    if (events_) events_->scalar(name, entry.iteration, value);
+  }
+  write(record);
 }
 
 void RunLog::Implementation::show_progress(const StepLog& entry) {
@@ -160,24 +221,27 @@ void RunLog::Implementation::show_progress(const StepLog& entry) {
   display_.update(state);
 }
 
-TrainRecord RunLog::Implementation::record_of(const StepLog& entry) const {
+TrainRecord RunLog::Implementation::record_of(const StepLog& entry, const Interval& interval) const {
   TrainRecord record;
   record.iteration = entry.iteration;
   record.consumed_samples = entry.consumed_samples;
-  if (interval_.trained > 0) {
-    record.losses.emplace_back("lm_loss", interval_.loss / static_cast<double>(interval_.trained));
-    for (const auto& [name, value] : last_routing_.means()) record.losses.emplace_back(name, value);
-    for (size_t i = 0; i < interval_.prediction_losses.size(); ++i) {
+  if (interval.trained > 0) {
+    record.losses.emplace_back("lm_loss", interval.loss / static_cast<double>(interval.trained));
+    for (const auto& [name, value] : interval.routing.means()) record.losses.emplace_back(name, value);
+    for (size_t i = 0; i < interval.prediction_losses.size(); ++i) {
       record.losses.emplace_back(fmt::format("mtp_{} loss", i + 1),
-                                 interval_.prediction_losses[i] / static_cast<double>(interval_.trained));
+                                 interval.prediction_losses[i] / static_cast<double>(interval.trained));
     }
     record.grad_norm = entry.result.gradient_norm;
   }
   record.learning_rate = entry.learning_rate;
-  record.skipped = interval_.skipped;
-  record.step_ms = 1e3 * interval_.seconds / static_cast<double>(interval_.steps);
-  record.tokens_per_second = interval_.tokens / interval_.seconds;
-  record.tflops = interval_.customary_flops / interval_.seconds / 1e12;
+  record.zeros_in_grad = entry.result.zero_gradients;
+  record.params_norm = entry.result.weight_norm;
+  record.max_attention_logit = interval.max_attention_logit;
+  record.skipped = interval.skipped;
+  record.step_ms = 1e3 * interval.seconds / static_cast<double>(interval.steps);
+  record.tokens_per_second = interval.tokens / interval.seconds;
+  record.tflops = interval.customary_flops / interval.seconds / 1e12;
   record.peak_bytes = device_.allocator().statistics().peak_total;
   return record;
 }
@@ -190,29 +254,54 @@ IterationLine RunLog::Implementation::line_of(const StepLog& entry, const TrainR
   line.consumed_samples = entry.consumed_samples;
   line.step_ms = *record.step_ms;
   line.tflops = record.tflops;
-  line.exact_tflops = interval_.exact_flops / interval_.seconds / 1e12;
+  line.exact_tflops = lines_.exact_flops / lines_.seconds / 1e12;
   if (ceiling_ > 0) line.ceiling_share = *line.exact_tflops * 1e12 / ceiling_;
   line.learning_rate = entry.learning_rate;
   line.global_batch_size = entry.global_batch_size;
   for (const auto& [name, value] : record.losses) line.losses.emplace_back(name == "lm_loss" ? "lm loss" : name, value);
   if (!entry.skipped) line.grad_norm = entry.result.gradient_norm;
-  line.zeros_in_gradient = entry.result.zero_gradients;
-  line.params_norm = entry.result.weight_norm;
-  line.skipped_iterations = interval_.skipped;
+  line.zeros_in_gradient = record.zeros_in_grad;
+  line.params_norm = record.params_norm;
+  line.max_attention_logit = record.max_attention_logit;
+  line.skipped_iterations = lines_.skipped;
   return line;
 }
 
-void RunLog::Implementation::tell(const StepLog& entry, Engine& engine) {
-  last_routing_ = engine.take_routing();
+void RunLog::Implementation::tell_line(const StepLog& entry, Engine& engine) {
+  last_routing_ = lines_.routing;
   if (ceiling_ == 0 && !device_.is_sim())
     ceiling_ = kernels::product_ceiling(device_, engine.store().compute_dtype(), 0.02);
-  const TrainRecord record = record_of(entry);
+  const TrainRecord record = record_of(entry, lines_);
   display_.print_line(iteration_line_text(line_of(entry, record)));
   show_balance();
-  if (metrics_) metrics_->write(record);
-  if (events_) write_train_events(*events_, record);
-  tell_experts(entry.iteration);
-  interval_ = {};
+  if (!lines_.times.empty())
+    display_.print_line(times_text(lines_.times, lines_.steps, options_.logging.timing_log_option));
+  if (metrics_) {
+    metrics_->write(record);
+    for (const RoutingSummary::Layer& layer : last_routing_.layers)
+      metrics_->write(metrics_json_experts(entry.iteration, layer.layer, whole(layer.report.tokens)));
+  }
+  lines_ = {};
+}
+
+void RunLog::Implementation::tell_points(const StepLog& entry) {
+  const LoggingOptions& logging = options_.logging;
+  write_train_events(*events_, record_of(entry, points_));
+  events_->scalar("batch-size", entry.iteration, static_cast<double>(entry.global_batch_size));
+  if (logging.log_world_size_to_tensorboard)
+    events_->scalar("world-size", entry.iteration, static_cast<double>(options_.parallel.world_size));
+  if (logging.log_memory_to_tensorboard)
+    write_memory_events(*events_, entry.iteration, device_.allocator().statistics());
+  if (logging.log_timers_to_tensorboard) write_time_events(*events_, entry.iteration, points_.times, points_.steps);
+  for (const RoutingSummary::Layer& layer : points_.routing.layers) {
+    write_expert_events(*events_, entry.iteration, layer.layer, whole(layer.report.tokens));
+    if (!options_.moe.moe_per_layer_logging) continue;
+    for (const RoutingReport::Loss& loss : layer.report.losses) {
+      events_->scalar(fmt::format("moe/{}_layer_{}", loss.name, layer.layer), entry.iteration,
+                      RoutingSummary::layer_mean(layer, loss.name));
+    }
+  }
+  points_ = {};
 }
 
 // One line on how the worst layer fares; with --moe-per-layer-logging a table of all.
@@ -238,25 +327,15 @@ void RunLog::Implementation::show_balance() {
       worst->layer, load.max_over_mean, load.entropy, dead, choices > 0 ? 100 * dropped / choices : 0.0));
 }
 
-void RunLog::Implementation::tell_experts(int64_t iteration) {
-  for (const RoutingSummary::Layer& layer : last_routing_.layers) {
-    const std::vector<int64_t> tokens = whole(layer.report.tokens);
-    if (metrics_) metrics_->write(metrics_json_experts(iteration, layer.layer, tokens));
-    if (!events_) continue;
-    write_expert_events(*events_, iteration, layer.layer, tokens);
-    if (!options_.moe.moe_per_layer_logging) continue;
-    for (const RoutingReport::Loss& loss : layer.report.losses) {
-      events_->scalar(fmt::format("moe/{}_layer_{}", loss.name, layer.layer), iteration,
-                      RoutingSummary::layer_mean(layer, loss.name));
-    }
-  }
-}
-
 void RunLog::Implementation::evaluated(int64_t iteration, Split split, double loss) {
   const std::string name(split_name(split));
   display_.print_line(validation_line_text(iteration, name, loss));
   write(metrics_json_eval(iteration, name, loss));
-  if (events_) write_eval_events(*events_, iteration, name, loss);
+  if (events_) {
+    write_eval_events(
+        *events_, iteration,
+        {.split = name, .lm_loss = loss, .with_perplexity = options_.logging.log_validation_ppl_to_tensorboard});
+  }
   evaluations_.emplace_back(fmt::format("{} at {}", name, iteration), loss);
 }
 
@@ -297,6 +376,7 @@ void RunLog::evaluated(int64_t iteration, Split split, double loss) {
 }
 
 void RunLog::save_begun(int64_t iteration, double stall_seconds) {
+  implementation_->samples_at_save_[iteration] = implementation_->consumed_samples_;
   implementation_->display_.print_line(
       fmt::format(" saving iteration {}: training stood still for {:.3f} s", iteration, stall_seconds));
 }
@@ -311,6 +391,9 @@ void RunLog::saved(const SaveReport& report) {
   record["stall_seconds"] = report.stall_seconds;
   record["write_seconds"] = report.write_seconds;
   implementation_->write(record);
+  if (implementation_->progress_file_)
+    implementation_->progress_file_->saved(
+        implementation_->progress_at(report.iteration, implementation_->samples_at_save_[report.iteration]));
 }
 
 void RunLog::loaded(int64_t iteration, const std::string& directory) {

@@ -12,6 +12,7 @@
 #include "data/blend.h"
 #include "trainer/engine.h"
 #include "trainer/run_state.h"
+#include "trainer/step_times.h"
 
 namespace conclave {
 
@@ -24,7 +25,9 @@ struct StepLog {
   StepResult result;
   double learning_rate = 0;  ///< after the scheduler moved
   double seconds = 0;
+  NamedTimes times;  ///< of its parts, by --timing-log-level
   std::map<std::string, double> layer_statistics;
+  std::optional<double> max_attention_logit;
 };
 
 class RunLog {

@@ -19,6 +19,8 @@ Json RunState::to_json() const {
   json["updates"] = updates;
   json["skipped"] = skipped;
   json["failed_iteration"] = failed_iteration;
+  json["losses"] = losses.to_json();
+  json["gradients"] = gradients.to_json();
   if (data) json["data"] = data->to_json();
   return json;
 }
@@ -32,6 +34,8 @@ RunState RunState::from_json(const Json& json) {
   state.updates = json.at("updates").as_int();
   state.skipped = json.at("skipped").as_int();
   state.failed_iteration = json.at("failed_iteration").as_int();
+  if (const Json* losses = json.find("losses")) state.losses = JumpCheck::from_json(*losses);
+  if (const Json* gradients = json.find("gradients")) state.gradients = JumpCheck::from_json(*gradients);
   if (const Json* data = json.find("data")) state.data = DataPosition::from_json(*data);
   return state;
 }

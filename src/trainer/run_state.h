@@ -10,6 +10,7 @@
 #include "config/options.h"
 #include "data/data_position.h"
 #include "trainer/engine.h"
+#include "trainer/result_check.h"
 
 namespace conclave {
 
@@ -21,6 +22,7 @@ struct RunState {
   int64_t updates = 0;            ///< updates made: Adam's step
   int64_t skipped = 0;
   int64_t failed_iteration = 0;  ///< a step that gave NaN or infinity and was stopped for: see docs/running.md
+  JumpCheck losses, gradients;   ///< --check-for-spiky-loss, --check-for-large-grads
   std::optional<DataPosition> data;
 
   Json to_json() const;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <numeric>
@@ -174,6 +175,9 @@ void write_train_events(EventWriter& writer, const TrainRecord& record) {
   }
   add("grad-norm", record.grad_norm);
   add("learning-rate", record.learning_rate);
+  if (record.zeros_in_grad) writer.scalar("num-zeros", step, static_cast<double>(*record.zeros_in_grad));
+  add("params-norm", record.params_norm);
+  add("max_attention_logit", record.max_attention_logit);
   if (record.step_ms) writer.scalar("iteration-time", step, *record.step_ms / 1000);
   add("throughput", record.tflops);
   add("tokens-per-second", record.tokens_per_second);
@@ -181,10 +185,26 @@ void write_train_events(EventWriter& writer, const TrainRecord& record) {
   writer.scalar("skipped-iterations", step, static_cast<double>(record.skipped));
 }
 
-void write_eval_events(EventWriter& writer, int64_t iteration, const std::string& split, double lm_loss) {
-  const std::string tag = "lm loss " + (split == "valid" ? std::string("validation") : split);
-  writer.scalar(tag, iteration, lm_loss);
-  writer.scalar(tag + " ppl", iteration, perplexity(lm_loss));
+void write_eval_events(EventWriter& writer, int64_t iteration, const EvaluatedLoss& loss) {
+  const std::string tag = "lm loss " + (loss.split == "valid" ? std::string("validation") : loss.split);
+  writer.scalar(tag, iteration, loss.lm_loss);
+  if (loss.with_perplexity) writer.scalar(tag + " ppl", iteration, perplexity(loss.lm_loss));
+}
+
+void write_memory_events(EventWriter& writer, int64_t iteration, const MemoryStatistics& memory) {
+  writer.scalar("mem-allocated-bytes", iteration, static_cast<double>(memory.current_total));
+  writer.scalar("mem-max-allocated-bytes", iteration, static_cast<double>(memory.peak_total));
+  writer.scalar("mem-allocated-count", iteration, static_cast<double>(memory.allocation_count));
+  for (int i = 0; i < kMemoryCategoryCount; ++i) {
+    const auto category = static_cast<size_t>(i);
+    writer.scalar(fmt::format("mem-max-allocated-bytes/{}", memory_category_name(static_cast<MemoryCategory>(i))),
+                  iteration, static_cast<double>(memory.category_peak[category]));
+  }
+}
+
+void write_time_events(EventWriter& writer, int64_t iteration, const NamedTimes& times, int64_t steps) {
+  for (const auto& [name, seconds] : times.list())
+    writer.scalar(name + "-time", iteration, seconds / static_cast<double>(std::max<int64_t>(steps, 1)));
 }
 
 void write_expert_events(EventWriter& writer, int64_t iteration, int64_t layer, const std::vector<int64_t>& tokens) {

@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "base/file.h"
+#include "device/memory.h"
 #include "trainer/metrics.h"
+#include "trainer/step_times.h"
 
 namespace conclave {
 
@@ -60,8 +62,17 @@ class EventWriter {
 
 /// The scalars of a log interval under Megatron's tags; table in docs/file-formats.md.
 void write_train_events(EventWriter& writer, const TrainRecord& record);
+struct EvaluatedLoss {
+  std::string split;  ///< "valid" or "test"
+  double lm_loss = 0;
+  bool with_perplexity = false;  ///< --log-validation-ppl-to-tensorboard
+};
 /// "lm loss validation" (or test), and its perplexity.
-void write_eval_events(EventWriter& writer, int64_t iteration, const std::string& split, double lm_loss);
+void write_eval_events(EventWriter& writer, int64_t iteration, const EvaluatedLoss& loss);
+/// --log-memory-to-tensorboard: "mem-allocated-bytes" and its peak, whole and by category.
+void write_memory_events(EventWriter& writer, int64_t iteration, const MemoryStatistics& memory);
+/// --log-timers-to-tensorboard: "NAME-time", mean seconds of a step.
+void write_time_events(EventWriter& writer, int64_t iteration, const NamedTimes& times, int64_t steps);
 /// "experts/tokens_layer_L".
 void write_expert_events(EventWriter& writer, int64_t iteration, int64_t layer, const std::vector<int64_t>& tokens);
 

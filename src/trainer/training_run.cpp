@@ -13,13 +13,28 @@
 #include "trainer/fault_finder.h"
 #include "trainer/hf_model.h"
 #include "trainer/layer_statistics.h"
+#include "trainer/schedule_resume.h"
 
 namespace conclave {
 namespace {
 
 bool saves(const Options& options) { return options.checkpoint.save.has_value(); }
 
+// What has to look inside this step, if anything.
+std::optional<LayerStatistics::Detail> statistics_wanted(const LoggingOptions& logging, int64_t iteration) {
+  const int64_t interval = logging.log_layer_stats_interval;
+  if (interval > 0 && iteration % interval == 0) return LayerStatistics::Detail::kAll;
+  if (logging.log_max_attention_logit) return LayerStatistics::Detail::kAttentionLogits;
+  return std::nullopt;
+}
+
 }  // namespace
+
+SuspectStep::SuspectStep(const char* what, double found, double limit)
+    : Error(fmt::format("{}: {:.6g}, at least {} times the largest of the first {} good steps ({:.6g})", what, found,
+                        JumpCheck::kFactor, JumpCheck::kSamples, limit / JumpCheck::kFactor)),
+      kind(what),
+      value(found) {}
 
 TrainingRun::TrainingRun(const ParsedOptions& parsed)
     : parsed_(parsed), options_(checked_options(parsed, Command::kTrain)) {
@@ -43,6 +58,9 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed)
     writer_ = std::make_unique<CheckpointWriter>(settings, *world_, device_->default_stream());
   }
   log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_);
+  if (loaded_from_) log_->loaded(state_.iteration, *loaded_from_);
+  timer_ = std::make_unique<StepTimer>(*engine_, options_.logging.timing_log_level);
+  rejections_ = std::make_unique<RejectionTracker>(options_.training.result_rejected_tracker_filename, state_.run_id);
   if (!device_->is_sim()) open_data();
   first_iteration_ = state_.iteration;
 }
@@ -64,11 +82,15 @@ void TrainingRun::load() {
     const std::filesystem::path run = std::filesystem::path(plan->location.directory).parent_path();
     keep_side_files((run / kHuggingFaceFolder).string(), *options_.checkpoint.save);
   }
+  loaded_from_ = plan->location.directory;
   if (fresh) {
     log_info("weights from '{}'; a new run begins", plan->location.directory);
     return;
   }
   state_ = RunState::from_json(reader.state().at("run"));
+  if (const Json* schedule = reader.state().find("schedule"))
+    rates_ =
+        std::make_unique<RateSchedule>(options_, resumed_schedule(rates_->config(), *schedule, options_.optimizer));
   last_saved_ = state_.iteration;
   log_info("continuing at iteration {} ({} samples) from '{}'", state_.iteration, state_.consumed_samples,
            plan->location.directory);
@@ -125,8 +147,10 @@ ExitCode TrainingRun::run() {
 }
 
 bool TrainingRun::skips(int64_t iteration) const {
-  const std::vector<int64_t>& listed = options_.training.iterations_to_skip;
-  return std::find(listed.begin(), listed.end(), iteration) != listed.end();
+  const auto has = [&](const std::vector<int64_t>& listed) {
+    return std::find(listed.begin(), listed.end(), iteration) != listed.end();
+  };
+  return has(options_.training.iterations_to_skip) || has(rejections_->iterations_to_skip());
 }
 
 StepRequest TrainingRun::request() {
@@ -137,6 +161,8 @@ StepRequest TrainingRun::request() {
   request.check_finite = options_.training.check_for_nan_in_loss_and_grad && !device_->is_sim();
   request.count_zeros = options_.logging.log_num_zeros_in_grad;
   request.weight_norm = options_.logging.log_params_norm;
+  if (watching_ != nullptr) request.on_gradients = [this] { watching_->see_gradients(); };
+  if (!device_->is_sim()) request.check = [this](double loss, double norm) { check_jump(loss, norm); };
   return request;
 }
 
@@ -145,6 +171,7 @@ void TrainingRun::train_iteration() {
   const int64_t iteration = state_.iteration + 1;
   Stopwatch watch;
   const std::vector<MicroBatch> batches = next_batches(batch_size);
+  timer_->add_batch_generator(watch.seconds());
   StepLog entry;
   entry.iteration = iteration;
   entry.global_batch_size = batch_size;
@@ -152,11 +179,7 @@ void TrainingRun::train_iteration() {
     entry.skipped = true;
     ++state_.skipped;
   } else {
-    std::optional<LayerStatistics> statistics;
-    const int64_t interval = options_.logging.log_layer_stats_interval;
-    if (interval > 0 && iteration % interval == 0) statistics.emplace(*engine_);
-    entry.result = checked_step(batches);
-    if (statistics) entry.layer_statistics = statistics->take();
+    train_on(batches, &entry);
     state_.scheduler_samples += batch_size;
     state_.updates += 1;
   }
@@ -166,19 +189,54 @@ void TrainingRun::train_iteration() {
   entry.consumed_samples = state_.consumed_samples;
   entry.learning_rate = rates_->at(state_.scheduler_samples, state_.updates + 1).lr;
   entry.seconds = watch.seconds();
+  entry.times = timer_->take();
   log_->step(entry, *engine_);
   if (writer_) {
     for (const SaveReport& report : writer_->poll()) log_->saved(report);
   }
 }
 
-StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
+void TrainingRun::train_on(const std::vector<MicroBatch>& batches, StepLog* entry) {
+  std::optional<LayerStatistics> statistics;
+  const auto detail = statistics_wanted(options_.logging, entry->iteration);
+  if (detail) watching_ = &statistics.emplace(*engine_, *detail);
+  entry->result = checked_step(batches);
+  watching_ = nullptr;
+  state_.losses.learn(entry->result.lm_loss());
+  state_.gradients.learn(entry->result.gradient_norm);
+  if (!statistics) return;
+  if (options_.logging.log_max_attention_logit) entry->max_attention_logit = statistics->largest_attention_logit();
+  if (detail == LayerStatistics::Detail::kAll) entry->layer_statistics = statistics->take();
+}
+
+// Every step twice, the first time up to the update; nothing is rejected.
+StepResult TrainingRun::step_twice(const std::vector<MicroBatch>& batches) {
+  struct Seen {
+    double loss, gradient_norm;
+  };
+  StepRequest step = request();
+  step.check_finite = false;
+  step.check = [](double loss, double norm) { throw Seen{loss, norm}; };
   try {
-    const StepResult result = engine_->train_step(batches, request());
-    check_spike(result);
-    return result;
+    return engine_->train_step(batches, step);
+  } catch (const Seen& first) {
+    step.check = nullptr;
+    const StepResult again = engine_->train_step(batches, step);
+    repeats_.add(first.loss, again.lm_loss());
+    repeats_.add(first.gradient_norm, again.gradient_norm);
+    return again;
+  }
+}
+
+StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
+  if (options_.training.rerun_mode == "report_stats" && !device_->is_sim()) return step_twice(batches);
+  try {
+    return engine_->train_step(batches, request());
+  } catch (const SuspectStep& first) {
+    return repeat_suspect(batches, first);
   } catch (const NonFiniteStep& first) {
     if (options_.training.rerun_mode == "disabled") {
+      rejections_->add(state_.iteration + 1, "not finite", first.loss_sum, Rejection::kNotRepeated);
       throw UserError(fmt::format(
           "iteration {}: {}; nothing was saved of it (--rerun-mode validate_results finds where it comes from)",
           state_.iteration + 1, first.what()));
@@ -194,7 +252,9 @@ StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonF
   FaultFinder finder;
   engine_->executor().set_observer(&finder);
   try {
-    const StepResult again = engine_->train_step(batches, request());
+    StepRequest unchecked = request();
+    unchecked.check = nullptr;
+    const StepResult again = engine_->train_step(batches, unchecked);
     engine_->executor().set_observer(nullptr);
     const std::string text = fmt::format(
         "iteration {}: {} at first, and a sound result when run again with the same data: a passing fault of this "
@@ -202,11 +262,13 @@ StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonF
         iteration, first.what());
     log_warning("{}", text);
     log_->event("passing fault", text);
+    rejections_->add(iteration, "not finite", first.loss_sum, Rejection::kPassing);
     return again;
   } catch (const NonFiniteStep& second) {
     engine_->executor().set_observer(nullptr);
     const bool known = state_.failed_iteration == iteration;
     state_.failed_iteration = iteration;
+    rejections_->add(iteration, "not finite", second.loss_sum, Rejection::kReproducible);
     std::string text = fmt::format("iteration {}: {}; the same again when run a second time. First bad value: {}",
                                    iteration, second.what(), finder.text());
     if (saves(options_)) {
@@ -217,16 +279,42 @@ StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonF
   }
 }
 
-void TrainingRun::check_spike(const StepResult& result) {
-  const double loss = result.lm_loss();
-  constexpr double kSpike = 10;
-  if (options_.training.check_for_spiky_loss && state_.updates > 10 && loss > kSpike * largest_loss_) {
-    const std::string text = fmt::format("iteration {}: loss {:.4g} is more than {} times the largest so far ({:.4g})",
-                                         state_.iteration + 1, loss, kSpike, largest_loss_);
-    log_warning("{}", text);
-    log_->event("loss spike", text);
+void TrainingRun::check_jump(double loss, double gradient_norm) const {
+  if (options_.training.check_for_spiky_loss && state_.losses.jumps(loss))
+    throw SuspectStep("loss spike", loss, state_.losses.limit());
+  if (options_.training.check_for_large_grads && state_.gradients.jumps(gradient_norm))
+    throw SuspectStep("large gradients", gradient_norm, state_.gradients.limit());
+}
+
+void TrainingRun::tell_rejected(const SuspectStep& suspect, Rejection rejection, const std::string& text) {
+  const std::string whole = fmt::format("iteration {}: {}; {}", state_.iteration + 1, suspect.what(), text);
+  log_warning("{}", whole);
+  log_->event(suspect.kind, whole);
+  rejections_->add(state_.iteration + 1, suspect.kind, suspect.value, rejection);
+}
+
+// A jump ends no run: it is told, and told apart from a fault of the machine by running the step a second time.
+StepResult TrainingRun::repeat_suspect(const std::vector<MicroBatch>& batches, const SuspectStep& first) {
+  StepRequest again = request();
+  again.check = nullptr;
+  try {
+    const StepResult result = engine_->train_step(batches, again);
+    const bool spike = std::string_view(first.kind) == "loss spike";
+    if (options_.training.rerun_mode == "disabled") {
+      tell_rejected(first, Rejection::kNotRepeated, "the run goes on");
+    } else if ((spike ? result.lm_loss() : result.gradient_norm) == first.value) {
+      tell_rejected(
+          first, Rejection::kReproducible,
+          "the same again when run a second time, so it comes from the data and the weights; the run goes on");
+    } else {
+      tell_rejected(first, Rejection::kPassing,
+                    fmt::format("{:.6g} when run again with the same data: a passing fault of this machine",
+                                spike ? result.lm_loss() : result.gradient_norm));
+    }
+    return result;
+  } catch (const NonFiniteStep& worse) {
+    return retry(batches, worse);
   }
-  largest_loss_ = std::max(largest_loss_, loss);
 }
 
 void TrainingRun::evaluate(Split split, int64_t round) {
@@ -275,6 +363,7 @@ Json TrainingRun::checkpoint_state() const {
   Json json = Json::object();
   json["run"] = state_.to_json();
   json["options"] = options_to_json(options_);
+  json["schedule"] = schedule_json(rates_->config());
   json["vocab_size"] = engine_->spec().vocab;
   if (origin_) json[kOriginKey] = origin_->to_json();
   return json;
@@ -312,6 +401,10 @@ void TrainingRun::finish() {
   const std::string reason = *end_reason();
   const bool complete = reason == "done" || reason == "--skip-train";
   log_->end_of_training(reason);
+  if (!repeats_.empty()) {
+    log_info("{}", repeats_.text());
+    log_->event("determinism", repeats_.text());
+  }
   if (complete && options_.training.eval_iters > 0) {
     const TrainingOptions& training = options_.training;
     // The round after those that ran during training.

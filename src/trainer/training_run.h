@@ -15,11 +15,23 @@
 #include "schedule/batch_schedule.h"
 #include "trainer/engine.h"
 #include "trainer/rates.h"
+#include "trainer/result_check.h"
 #include "trainer/run_data.h"
 #include "trainer/run_log.h"
 #include "trainer/run_state.h"
+#include "trainer/step_times.h"
 
 namespace conclave {
+
+class LayerStatistics;
+
+/// A step's loss or gradient norm jumped (--check-for-spiky-loss, --check-for-large-grads); nothing was updated.
+class SuspectStep : public Error {
+ public:
+  SuspectStep(const char* what, double value, double limit);
+  const char* kind;  ///< "loss spike" or "large gradients"
+  double value;
+};
 
 /// One training run in one process: built from options that were checked, then run() to its end.
 class TrainingRun {
@@ -46,10 +58,14 @@ class TrainingRun {
   std::unique_ptr<RateSchedule> rates_;
   std::unique_ptr<BatchSchedule> batches_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<StepTimer> timer_;
+  std::unique_ptr<RejectionTracker> rejections_;
   RunState state_;
   std::optional<HuggingFaceOrigin> origin_;  ///< of a model that was imported
   Stopwatch since_start_;
-  double largest_loss_ = 0;  ///< of good steps: what a spike is measured by
+  std::optional<std::string> loaded_from_;
+  LayerStatistics* watching_ = nullptr;  ///< of the step under way, if anything looks inside
+  RepeatStatistics repeats_;             ///< --rerun-mode report_stats
   int64_t last_saved_ = -1;
   int64_t first_iteration_ = 0;  ///< of this process
 
@@ -57,10 +73,14 @@ class TrainingRun {
   void open_data();
   std::vector<MicroBatch> next_batches(int64_t global_batch_size);
   void train_iteration();
+  void train_on(const std::vector<MicroBatch>& batches, StepLog* entry);
   StepRequest request();
   StepResult checked_step(const std::vector<MicroBatch>& batches);
+  StepResult step_twice(const std::vector<MicroBatch>& batches);
   StepResult retry(const std::vector<MicroBatch>& batches, const NonFiniteStep& first);
-  void check_spike(const StepResult& result);
+  StepResult repeat_suspect(const std::vector<MicroBatch>& batches, const SuspectStep& first);
+  void check_jump(double loss, double gradient_norm) const;
+  void tell_rejected(const SuspectStep& suspect, Rejection rejection, const std::string& text);
   bool skips(int64_t iteration) const;
   void evaluate(Split split, int64_t iteration);
   void evaluate_if_due();

@@ -145,5 +145,74 @@ TEST(PlanTest, RefusesWhatDoesNotFitWithTheValuesThatDo) {
             2);
 }
 
+// Every option of `conclave preprocess` at the door: each run's documents and tokens are those it must give.
+TEST(CommandLineTest, PreprocessOptions) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("conclave_cli_options_" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  const auto path = [&](const char* name) { return (folder / name).string(); };
+  std::ofstream(path("a.txt")) << "ab\ncd\n\nefg\n";
+  std::ofstream(path("b.jsonl"))
+      << "{\"text\": \"xyz\", \"title\": \"t\"}\nno json\n{\"text\": \"q\", \"title\": \"uv\"}\n";
+  const auto made = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"preprocess", "--output-prefix", path("out"), "--tokenizer-type", "ByteTokenizer"});
+    const Outcome outcome = call(words);
+    return outcome.code == 0 ? outcome.out.substr(0, outcome.out.find(" from ")) : "error: " + outcome.err;
+  };
+  const std::string text = path("a.txt"), lines = path("b.jsonl");
+  EXPECT_EQ(made({"--input", text}), "2 documents, 11 tokens");  // "ab\ncd\n\n", "efg\n"
+  EXPECT_EQ(made({"--input", text, "--append-eod"}), "2 documents, 13 tokens");
+  EXPECT_EQ(made({"--input", text, "--text-documents", "line"}), "3 documents, 7 tokens");
+  EXPECT_EQ(made({"--input", text, "--text-documents", "file"}), "1 documents, 11 tokens");
+  EXPECT_EQ(made({"--input", text, text, "--workers", "3"}), "4 documents, 22 tokens");
+  EXPECT_NE(made({"--input", lines}).find("b.jsonl:2"), std::string::npos);
+  EXPECT_EQ(made({"--input", lines, "--skip-bad-lines"}), "2 documents, 4 tokens");
+  EXPECT_EQ(made({"--input", text, lines, "--skip-bad-lines"}), "4 documents, 15 tokens");
+  EXPECT_EQ(made({"--input", lines, "--skip-bad-lines", "--json-keys", "text", "title"}), "2 documents, 7 tokens");
+  for (const char* file : {"out_text_document.bin", "out_title_document.bin", "out_title_document.idx"})
+    EXPECT_TRUE(fs::exists(folder / file)) << file;
+  for (const char* packer : {"gzip -k", "zstd -q -k"}) {
+    if (std::system((std::string(packer) + " " + text + " 2>/dev/null").c_str()) != 0) continue;  // not installed
+    EXPECT_EQ(made({"--input", text + (packer[0] == 'g' ? ".gz" : ".zst")}), "2 documents, 11 tokens") << packer;
+  }
+  EXPECT_NE(made({"--input", text, "--text-documents", "page"}).find("paragraph, line, file"), std::string::npos);
+  fs::remove_all(folder);
+}
+
+// A template's tokens around each text, on request.
+TEST(CommandLineTest, PreprocessAddsTheTokenizersOwnTokens) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("conclave_cli_special_" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  const std::string text = (folder / "a.txt").string(), model = (folder / "tokenizer.json").string();
+  std::ofstream(text) << "ab";
+  std::ofstream(model) << R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "<s>": 2}, "merges": []},
+    "added_tokens": [{"id": 2, "content": "<s>", "special": true}],
+    "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+      {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<s>": {"id": "<s>", "ids": [2], "tokens": ["<s>"]}}}})";
+  const std::vector<std::string> words = {"preprocess",
+                                          "--input",
+                                          text,
+                                          "--output-prefix",
+                                          (folder / "out").string(),
+                                          "--tokenizer-type",
+                                          "HuggingFaceTokenizer",
+                                          "--tokenizer-model",
+                                          model};
+  EXPECT_NE(call(words).out.find("1 documents, 2 tokens"), std::string::npos) << call(words).err;
+  std::vector<std::string> more = words;
+  more.push_back("--add-special-tokens");
+  EXPECT_NE(call(more).out.find("1 documents, 3 tokens"), std::string::npos) << call(more).err;
+  fs::remove_all(folder);
+}
+
+TEST(CommandLineTest, WhatIsMissingIsAnErrorOfUse) {
+  EXPECT_EQ(call({"eval"}).code, 2);
+  EXPECT_EQ(call({"generate"}).code, 2);
+  const Outcome outcome = call({"generate", "--load", "/no/such/run", "--prompt", "a"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("give the --save directory of a run"), std::string::npos) << outcome.err;
+}
+
 }  // namespace
 }  // namespace conclave

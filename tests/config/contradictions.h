@@ -271,6 +271,7 @@ inline constexpr ContradictionCase kTrainingCases[] = {
     {"--rampup-batch-size 2 4 10 --global-batch-size 8",
      "--rampup-batch-size must reach --global-batch-size in whole increments; got 2 + N * 4 and 8; change one of them"},
     {"--save-interval 5", "--save-interval needs --save; it is not given; add --save DIR"},
+    {"--log-progress", "--log-progress needs --save; it is not given; add --save DIR"},
     {"--keep-last 2", "--save-retain-interval and --keep-last need --save; it is not given; add --save DIR"},
     {"--save x --save-interval 5 --save-retain-interval 7",
      "--save-retain-interval must be a multiple of --save-interval; got 7 and 5; change one of them"},
@@ -301,9 +302,8 @@ inline constexpr ContradictionCase kTrainingCases[] = {
     {"--weight-decay-incr-style linear --start-weight-decay 0.2 --end-weight-decay 0.1",
      "--end-weight-decay must be at least --start-weight-decay; got 0.1 and 0.2; swap them"},
     {"--override-opt-param-scheduler --use-checkpoint-opt-param-scheduler",
-     "2 problems in the options:\n  1. --use-checkpoint-opt-param-scheduler is not available yet: the checkpoint's "
-     "schedule on resume; got --use-checkpoint-opt-param-scheduler; leave it out\n  2. --override-opt-param-scheduler "
-     "and --use-checkpoint-opt-param-scheduler exclude each other; both are given; drop one"},
+     "--override-opt-param-scheduler and --use-checkpoint-opt-param-scheduler exclude each other; both are given; drop "
+     "one"},
 };
 
 inline constexpr ContradictionCase kDataCases[] = {

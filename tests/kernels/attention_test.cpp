@@ -23,6 +23,7 @@ struct Setting {
   Documents documents = Documents::kNone;
   float dropout = 0;
   int64_t spare_keys = 0;  // room in the cache beyond the keys
+  bool sink = false;
   double scale = 1 / std::sqrt(static_cast<double>(size));
   std::optional<AttentionPlace> place = std::nullopt;
 
@@ -97,6 +98,9 @@ ref::Attention<double> reference(const Setting& s, OpValues& v, ReferenceInputs&
   a.v = v.data("v");
   a.out = v.data("out");
   a.lse = v.data("lse");
+  a.max_logit = v.data("max_logit");
+  a.sink = v.data("sink");
+  a.dsink = v.data("dsink");
   a.dout = v.data("dout");
   a.dq = v.data("dq");
   a.dk = v.data("dk");
@@ -110,8 +114,12 @@ CheckedCase forward_case(const Setting& s) {
   op.name = s.name("forward");
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   add_documents(op, s);
+  if (s.sink) op.input("sink", s.dtype, {s.heads}, normal());
   op.output("out", s.dtype, s.out(), sum_rounding(s.dtype, 24));
-  if (s.documents != Documents::kUnseen) op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+  if (s.documents != Documents::kUnseen) {
+    op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+    op.output("max_logit", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+  }
   op.run = [s](const Stream& stream, const OpTensors& t) {
     attention_forward(stream, {.q = t["q"],
                                .k = t["k"],
@@ -121,7 +129,9 @@ CheckedCase forward_case(const Setting& s) {
                                .lse = t.optional("lse"),
                                .mask = s.mask(t),
                                .dropout = {s.dropout, s.streams()},
-                               .scale = static_cast<float>(s.scale)});
+                               .scale = static_cast<float>(s.scale),
+                               .max_logit = t.optional("max_logit"),
+                               .sink = t.optional("sink")});
   };
   checked.reference = [s](OpValues& v) {
     ReferenceInputs inputs;
@@ -143,6 +153,10 @@ CheckedCase backward_case(const Setting& s) {
   op.output("dq", s.dtype, s.q(), sums(s.keys / 2));
   op.output("dk", s.dtype, s.k(), sums(s.queries / 2 * (s.heads / s.groups)));
   op.output("dv", s.dtype, s.v(), sums(s.queries / 2 * (s.heads / s.groups)));
+  if (s.sink) {
+    op.input("sink", s.dtype, {s.heads}, normal());
+    op.in_out("dsink", DType::kF32, {s.heads}, normal(), sum_rounding(DType::kF32, 8 + s.batch * s.queries));
+  }
   op.run = [s](const Stream& stream, const OpTensors& t) {
     attention_backward(stream, {.dout = t["dout"],
                                 .q = t["q"],
@@ -155,7 +169,9 @@ CheckedCase backward_case(const Setting& s) {
                                 .dv = t["dv"],
                                 .mask = s.mask(t),
                                 .dropout = {s.dropout, s.streams()},
-                                .scale = static_cast<float>(s.scale)});
+                                .scale = static_cast<float>(s.scale),
+                                .sink = t.optional("sink"),
+                                .dsink = t.optional("dsink")});
   };
   checked.reference = [s](OpValues& v) {
     ReferenceInputs inputs;
@@ -197,10 +213,25 @@ std::vector<Setting> settings(DType dtype) {
   };
 }
 
+std::vector<Setting> sink_settings(DType dtype) {
+  std::vector<Setting> out = {{"_sink", dtype, 2, 4, 2, 75, 75, 16, 16},
+                              {"_sink_cached", dtype, 1, 2, 1, 5, 90, 16, 24},
+                              {"_sink_window", dtype, 1, 2, 1, 100, 100, 16, 16, true, 9},
+                              {"_sink_unseen", dtype, 2, 2, 1, 40, 40, 16, 16, true, 0, Documents::kUnseen},
+                              {"_sink_dropout", dtype, 2, 2, 1, 40, 40, 16, 16, true, 0, Documents::kNone, 0.3f},
+                              {"_sink_no_queries", dtype, 2, 2, 1, 0, 5, 8, 8}};
+  for (Setting& s : out) s.sink = true;
+  return out;
+}
+
 std::vector<CheckedCase> checks() {
   std::vector<CheckedCase> out;
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const Setting& s : settings(dtype)) {
+      out.push_back(forward_case(s));
+      out.push_back(backward_case(s));
+    }
+    for (const Setting& s : sink_settings(dtype)) {
       out.push_back(forward_case(s));
       out.push_back(backward_case(s));
     }
@@ -219,6 +250,7 @@ GradientCase gradient_case(const Setting& s) {
                      {"v", s.v().element_count(), normal()}};
   if (s.documents != Documents::kNone)
     gradient.inputs.push_back({"document_starts", s.batch * s.queries, document_starts(s), false});
+  if (s.sink) gradient.inputs.push_back({"sink", s.heads, normal()});
   gradient.outputs = {{"out", s.out().element_count()}};
   gradient.forward = [s](OpValues& v) {
     ReferenceInputs inputs;
@@ -237,10 +269,17 @@ GradientCase gradient_case(const Setting& s) {
   return gradient;
 }
 
+Setting with_sink(Setting s) {
+  s.sink = true;
+  return s;
+}
+
 std::vector<GradientCase> gradients() {
   return {gradient_case({"causal", DType::kF64, 2, 4, 2, 5, 5, 3, 2}),
           gradient_case({"cached", DType::kF64, 1, 2, 1, 3, 6, 3, 3}),
           gradient_case({"window_documents", DType::kF64, 2, 2, 2, 9, 9, 2, 2, true, 4, Documents::kPacked}),
+          gradient_case(with_sink({"sink", DType::kF64, 2, 4, 2, 6, 6, 3, 2})),
+          gradient_case(with_sink({"sink_dropout", DType::kF64, 1, 2, 1, 4, 7, 3, 3, true, 3, Documents::kNone, 0.4f})),
           gradient_case({"dropout", DType::kF64, 2, 2, 1, 4, 4, 3, 3, false, 0, Documents::kNone, 0.4f})};
 }
 
@@ -255,7 +294,7 @@ class AttentionPass : public ::testing::Test {
   void fill(const Tensor& tensor, const char* seed) { write_values(tensor, normal()(tensor.element_count(), seed)); }
   void run() {
     q_ = make(s_.q()), k_ = make(s_.k()), v_ = make(s_.v()), dout_ = make(s_.out());
-    out_ = make(s_.out()), lse_ = make(s_.lse());
+    out_ = make(s_.out()), lse_ = make(s_.lse()), max_logit_ = make(s_.lse());
     dq_ = make(s_.q()), dk_ = make(s_.k()), dv_ = make(s_.v());
     fill(q_, "q"), fill(k_, "k"), fill(v_, "v"), fill(dout_, "dout");
     again();
@@ -263,13 +302,13 @@ class AttentionPass : public ::testing::Test {
   void again() {
     const Stream stream = device_->default_stream();
     const float scale = static_cast<float>(s_.scale);
-    attention_forward(stream, {q_, k_, v_, out_, 0, lse_, {s_.causal, s_.window, starts_}, {}, scale});
+    attention_forward(stream, {q_, k_, v_, out_, 0, lse_, {s_.causal, s_.window, starts_}, {}, scale, max_logit_});
     attention_backward(stream,
                        {dout_, q_, k_, v_, out_, lse_, dq_, dk_, dv_, {s_.causal, s_.window, starts_}, {}, scale});
   }
   std::vector<double> gradients_now() {
     std::vector<double> all;
-    for (const Tensor& t : {out_, lse_, dq_, dk_, dv_}) {
+    for (const Tensor& t : {out_, lse_, max_logit_, dq_, dk_, dv_}) {
       const std::vector<double> list = read_values(t);
       all.insert(all.end(), list.begin(), list.end());
     }
@@ -277,7 +316,7 @@ class AttentionPass : public ::testing::Test {
   }
   std::unique_ptr<Device> device_ = make_device("cpu");
   Setting s_;
-  Tensor q_, k_, v_, dout_, out_, lse_, dq_, dk_, dv_, starts_;
+  Tensor q_, k_, v_, dout_, out_, lse_, max_logit_, dq_, dk_, dv_, starts_;
 };
 
 TEST_F(AttentionPass, BitsDoNotDependOnTheNumberOfThreads) {
@@ -305,6 +344,7 @@ TEST_F(AttentionPass, QueriesThatSeeNothingGiveZerosAndNoNaN) {
     for (size_t h = 0; h < 4; ++h) {
       const bool unseen = starts[i] == 1000;
       EXPECT_EQ(std::isinf(lse[h * 30 + i]), unseen);
+      EXPECT_EQ(std::isinf(read_values(max_logit_)[h * 30 + i]), unseen);
       double sum = 0, dsum = 0;
       for (size_t d = 0; d < 32; ++d) {
         sum += std::fabs(out[(i * 2 * 4 + h) * 32 + d]);
@@ -340,6 +380,8 @@ TEST_F(AttentionPass, NaNComesThrough) {
   EXPECT_FALSE(std::isnan(out[4 * 2 * 4 * 32]));  // query 4 of the first head does not see key 5
   EXPECT_TRUE(std::isnan(out[5 * 2 * 4 * 32]));
   EXPECT_TRUE(std::isnan(read_values(dq_)[5 * 32]));
+  EXPECT_FALSE(std::isnan(read_values(max_logit_)[4]));
+  EXPECT_TRUE(std::isnan(read_values(max_logit_)[5]));
 }
 
 TEST_F(AttentionPass, LargeScoresDoNotOverflow) {

@@ -2,15 +2,10 @@
 
 #include "base/file.h"
 #include "proof/golden/golden.h"
+#include "proof/notes.h"
 
 namespace conclave::proof {
 namespace {
-
-std::string notes(const std::vector<GoldenNote>& list) {
-  std::string text;
-  for (const GoldenNote& note : list) text += note.name + ": " + note.text + "\n";
-  return text;
-}
 
 TEST(GoldenLayout, EveryCasePasses) {
   const GoldenReport report = golden_layout(CONCLAVE_GOLDEN_DIR "/layout").at(0);

@@ -8,17 +8,12 @@
 #include "base/file.h"
 #include "base/safetensors.h"
 #include "proof/golden/golden.h"
+#include "proof/notes.h"
 
 namespace conclave::proof {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string notes(const std::vector<GoldenNote>& list) {
-  std::string text;
-  for (const GoldenNote& note : list) text += note.name + ": " + note.text + "\n";
-  return text;
-}
 
 TEST(GoldenRouter, EveryCasePasses) {
   const GoldenReport report = golden_router(CONCLAVE_GOLDEN_DIR "/router").at(0);

@@ -5,15 +5,10 @@
 
 #include "base/file.h"
 #include "proof/golden/golden.h"
+#include "proof/notes.h"
 
 namespace conclave::proof {
 namespace {
-
-std::string notes(const std::vector<GoldenNote>& list) {
-  std::string text;
-  for (const GoldenNote& note : list) text += note.name + ": " + note.text + "\n";
-  return text;
-}
 
 int passed_of(const std::vector<GoldenReport>& reports, const std::string& label) {
   for (const GoldenReport& report : reports) {

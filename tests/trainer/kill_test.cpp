@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "checkpoint/difference.h"
 #include "checkpoint/directory.h"
 #include "trainer/metrics.h"
+#include "trainer/small_runs.h"
 
 namespace conclave {
 namespace {
@@ -30,61 +32,14 @@ constexpr int64_t kIterations = 60;
 bool full_form() { return std::getenv("CONCLAVE_TEST_FULL") != nullptr; }
 
 std::vector<std::string> train_words(const std::string& run, bool background) {
-  std::vector<std::string> words = {CONCLAVE_BINARY,
-                                    "train",
-                                    "--num-layers",
-                                    "2",
-                                    "--hidden-size",
-                                    "32",
-                                    "--num-attention-heads",
-                                    "2",
-                                    "--seq-length",
-                                    "32",
-                                    "--ffn-hidden-size",
-                                    "64",
-                                    "--moe-ffn-hidden-size",
-                                    "32",
-                                    "--num-experts",
-                                    "4",
-                                    "--moe-aux-loss-coeff",
-                                    "0.01",
-                                    "--swiglu",
-                                    "--disable-bias-linear",
-                                    "--normalization",
-                                    "RMSNorm",
-                                    "--position-embedding-type",
-                                    "rope",
-                                    "--attention-dropout",
-                                    "0.1",
-                                    "--hidden-dropout",
-                                    "0.1",
-                                    "--micro-batch-size",
-                                    "2",
-                                    "--global-batch-size",
-                                    "4",
-                                    "--lr",
-                                    "1e-2",
-                                    "--mock-data",
-                                    "--vocab-size",
-                                    "64",
-                                    "--data-cache-path",
-                                    run + "/../cache",
-                                    "--log-interval",
-                                    "1",
-                                    "--eval-iters",
-                                    "0",
-                                    "--save-interval",
-                                    "3",
-                                    "--train-iters",
-                                    std::to_string(kIterations),
-                                    "--threads",
-                                    "1",
-                                    "--save",
-                                    run,
-                                    "--load",
-                                    run,
-                                    "--progress",
-                                    "off"};
+  std::vector<std::string> words = {program_path(), "train"};
+  for (const std::string& text :
+       {std::string(kSmallModel), std::string(kMockData),
+        fmt::format("--data-cache-path {0}/../cache --lr 1e-2 --save-interval 3 --train-iters {1} "
+                    "--threads 1 --save {0} --load {0}",
+                    run, kIterations)}) {
+    for (const std::string& word : split_words(text)) words.push_back(word);
+  }
   if (background) words.insert(words.end(), {"--async-save"});
   return words;
 }

@@ -35,7 +35,7 @@ class Events : public testing::Test {
       record.step_ms = 250;
       write_train_events(writer, record);
     }
-    write_eval_events(writer, 20, "valid", 2.0);
+    write_eval_events(writer, 20, {.split = "valid", .lm_loss = 2.0, .with_perplexity = true});
     write_expert_events(writer, 20, 3, {5, 0, 7});
     return writer.path();
   }

@@ -74,6 +74,8 @@ void check_training_rules(Rules& rules) {
   const CheckpointOptions& checkpoint = rules.raw.checkpoint;
   rules.refuse(checkpoint.save_interval > 0 && !checkpoint.save,
                "--save-interval needs --save; it is not given; add --save DIR");
+  rules.refuse(rules.raw.logging.log_progress && !checkpoint.save,
+               "--log-progress needs --save; it is not given; add --save DIR");
   rules.refuse((checkpoint.save_retain_interval > 0 || checkpoint.keep_last > 0) && !checkpoint.save,
                "--save-retain-interval and --keep-last need --save; it is not given; add --save DIR");
   rules.refuse(checkpoint.save_retain_interval > 0 && checkpoint.save_interval > 0 &&

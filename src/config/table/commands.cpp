@@ -17,6 +17,10 @@ void add_preprocess(OptionRows& rows) {
   CONCLAVE_OPTION(preprocess, json_keys, "Fields of a JSONL line that hold text.");
   CONCLAVE_OPTION(preprocess, append_eod, "An end-of-document token after each document.");
   CONCLAVE_OPTION(preprocess, workers, "Threads; 0: as many as cores may be used.").at_least(0);
+  CONCLAVE_OPTION(preprocess, text_documents,
+                  "What a document of plain text is: a paragraph with the blank lines after it, a line, a whole file.")
+      .one_of({"paragraph", "line", "file"});
+  CONCLAVE_OPTION(preprocess, add_special_tokens, "The tokenizer's own start and end tokens around each text.");
   CONCLAVE_OPTION(preprocess, skip_bad_lines, "Count lines that cannot be read instead of stopping.");
 }
 

@@ -39,7 +39,7 @@ void add_tokenizer_rows(OptionRows& rows) {
   CONCLAVE_OPTION(tokenizer, null_tokenizer_eod_id, "NullTokenizer: the end-of-document id. Default: the last.")
       .shape();
   CONCLAVE_OPTION(tokenizer, null_tokenizer_pad_id, "NullTokenizer: the padding id; -1: none.").shape();
-  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "No special tokens around a text.").shape();
+  CONCLAVE_OPTION(tokenizer, tokenizer_hf_no_include_special_tokens, "Generation: no special tokens around a prompt.");
   CONCLAVE_OPTION(tokenizer, vocab_extra_ids, "Further ids after the vocabulary.").at_least(0).shape();
   add_not_active_rows(rows, group,
                       {{"tokenizer-hf-no-use-fast", kFlag, "", "Choice of another implementation's tokenizer."},

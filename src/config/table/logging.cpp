@@ -16,10 +16,16 @@ void add_lines(OptionRows& rows) {
   CONCLAVE_OPTION(logging, tensorboard_dir, "Folder of TensorBoard files. Default: tensorboard/ in --save.");
   CONCLAVE_OPTION(logging, tensorboard_log_interval, "Steps between TensorBoard points.").at_least(1);
   CONCLAVE_OPTION(logging, log_memory_to_tensorboard, "Memory in TensorBoard.");
-  CONCLAVE_OPTION(logging, log_timers_to_tensorboard, "Times in TensorBoard.");
+  CONCLAVE_OPTION(logging, log_memory_interval, "Steps between tables of memory by category; 0: never.").at_least(0);
+  CONCLAVE_OPTION(logging, log_timers_to_tensorboard, "The times of --timing-log-level in TensorBoard.");
   CONCLAVE_OPTION(logging, log_validation_ppl_to_tensorboard, "Perplexity in TensorBoard.");
-  CONCLAVE_OPTION(logging, log_progress, "A file progress.txt in --save.");
-  CONCLAVE_OPTION(logging, timing_log_level, "Detail of the times in the log.").between(0, 2);
+  CONCLAVE_OPTION(logging, log_world_size_to_tensorboard, "Number of ranks in TensorBoard.");
+  CONCLAVE_OPTION(logging, log_progress, "A file progress.txt in --save: starts, checkpoints, speed, tokens so far.");
+  CONCLAVE_OPTION(logging, timing_log_level,
+                  "Times of a step in the log. 1: forward-backward, optimizer; 2: their parts.")
+      .between(0, 2);
+  CONCLAVE_OPTION(logging, timing_log_option, "How these times are shown: over ranks, or of each rank.")
+      .one_of({"max", "minmax", "all"});
   CONCLAVE_OPTION(logging, progress, "A live bar on a terminal, or plain lines.")
       .one_of({"auto", "bar", "plain", "off"});
   CONCLAVE_OPTION(logging, log_level, "Least important messages shown.").one_of({"debug", "info", "warning", "error"});
@@ -45,8 +51,7 @@ void add_names(OptionRows& rows) {
                        {"profile-step-start", kInt, "10", "First step that another profiler watches."},
                        {"straggler-ctrlr-port", kInt, "65535", "Another package's watch over slow ranks."},
                        {"straggler-minmax-count", kInt, "1", "Another package's watch over slow ranks."},
-                       {"tensorboard-queue-size", kInt, "1000", "Another writer's buffer."},
-                       {"timing-log-option", kString, "minmax", "How times of several ranks are shown."}});
+                       {"tensorboard-queue-size", kInt, "1000", "Another writer's buffer."}});
   add_unavailable_rows(rows, group, "profiling",
                        {{"profile", kFlag, "", "Watch some steps with a profiler."},
                         {"nvtx-ranges", kFlag, "", "Names in a GPU profile."},
@@ -62,8 +67,6 @@ void add_names(OptionRows& rows) {
                        {{"config-logger-dir", kString, "", "Write another implementation's configuration."},
                         {"log-device-memory-used", kFlag, "", "GPU memory in the log line."},
                         {"log-energy", kFlag, "", "Energy in the log line."},
-                        {"log-memory-interval", kInt, "", "Steps between memory reports."},
-                        {"log-world-size-to-tensorboard", kFlag, "", "Number of ranks in TensorBoard."},
                         {"otel-enabled", kFlag, "", "Traces for OpenTelemetry."},
                         {"otel-service-name", kString, "", "Traces for OpenTelemetry."},
                         {"otel-span-groups", kString, "", "Traces for OpenTelemetry."},

@@ -89,7 +89,9 @@ void add_blocks(OptionRows& rows) {
   CONCLAVE_OPTION(model, qk_layernorm, "Norm of each head of q and k before the rotation.").shape();
   CONCLAVE_OPTION(model, qk_l2_norm, "L2 norm of each head of q and k.").shape();
   CONCLAVE_OPTION(model, attention_output_gate, "A sigmoid gate on the attention output.").shape();
-  CONCLAVE_OPTION(model, softmax_type, "Denominator of the attention softmax.")
+  CONCLAVE_OPTION(
+      model, softmax_type,
+      "Denominator of the attention softmax: as it is, with 1 more, or with e^(a number learned per head) more.")
       .one_of({"vanilla", "off-by-one", "learnable"})
       .shape();
   CONCLAVE_OPTION(model, window_size, "Sliding window LEFT,RIGHT: tokens seen beside the own one; -1: no limit.")

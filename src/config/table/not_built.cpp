@@ -77,26 +77,12 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"delta-offload-bytes-across-pp-ranks", "activation offloading"},
     {"optimizer-cpu-offload", "optimizer offloading"},
     {"optimizer-offload-fraction", "optimizer offloading"},
-    // Loop and log.
-    {"check-for-large-grads", "rejection of steps with large gradients"},
-    {"result-rejected-tracker-filename", "a file of rejected iterations"},
-    {"use-checkpoint-opt-param-scheduler", "the checkpoint's schedule on resume"},
-    {"log-max-attention-logit", "the largest attention logit in the log line"},
-    {"tensorboard-log-interval", "TensorBoard points at an interval of their own"},
-    {"log-memory-to-tensorboard", "memory in TensorBoard"},
-    {"log-timers-to-tensorboard", "times in TensorBoard"},
-    {"log-validation-ppl-to-tensorboard", "perplexity in TensorBoard"},
-    {"log-progress", "a progress file"},
-    {"timing-log-level", "detailed times in the log"},
-    {"log-level", "a choice of messages"},
     // Data.
-    {"tokenizer-hf-no-include-special-tokens", "texts without special tokens around them"},
     {"vocab-extra-ids", "ids after the vocabulary"},
 };
 
 const UnbuiltValues kUnbuiltValues[] = {
     {"position-embedding-type", "this kind of positions", {"mrope", "relative"}},
-    {"softmax-type", "this attention softmax", {"off-by-one", "learnable"}},
     {"moe-router-load-balancing-type", "quantile balancing", {"quantile_balancing"}},
     {"recompute-modules", "recomputation of this module", {"gdn_norm_out", "gdp_in_proj", "gdp_qkv", "mhc"}},
     {"optimizer", "this optimizer", {"muon", "dist_muon", "lion", "soap", "adaptive_muon"}},

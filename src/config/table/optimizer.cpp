@@ -38,7 +38,8 @@ void add_learning_rate(OptionRows& rows) {
       .one_of({"exponential", "linear", "cosine", "minus_sqrt"});
   CONCLAVE_OPTION(optimizer, decoupled_lr, "Learning rate of embedding and output layer.").at_least(0);
   CONCLAVE_OPTION(optimizer, decoupled_min_lr, "Smallest learning rate of embedding and output layer.").at_least(0);
-  CONCLAVE_OPTION(optimizer, override_opt_param_scheduler, "On resume the options' schedule always wins.").not_active();
+  CONCLAVE_OPTION(optimizer, override_opt_param_scheduler,
+                  "On resume the options' schedule wins; without this and the next a difference is an error.");
   CONCLAVE_OPTION(optimizer, use_checkpoint_opt_param_scheduler, "On resume the checkpoint's schedule wins.");
 }
 

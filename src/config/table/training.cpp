@@ -38,12 +38,16 @@ void add_evaluation(OptionRows& rows) {
 void add_checks_and_ends(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kTraining;
   CONCLAVE_OPTION(training, check_for_nan_in_loss_and_grad, "Stop at NaN or infinity and say where it began.");
-  CONCLAVE_OPTION(training, check_for_spiky_loss, "Reject a step whose loss jumps.");
-  CONCLAVE_OPTION(training, check_for_large_grads, "Reject a step whose gradients jump.");
-  CONCLAVE_OPTION(training, rerun_mode, "What a rejected step leads to.")
+  CONCLAVE_OPTION(training, check_for_spiky_loss,
+                  "Repeat and report a step whose loss is 10 times the largest of the first 100.");
+  CONCLAVE_OPTION(training, check_for_large_grads, "The same for the norm of the gradient.");
+  CONCLAVE_OPTION(training, rerun_mode,
+                  "What a rejected step leads to: the end; a second run that finds the cause; report_stats rejects "
+                  "nothing, runs every step twice and reports how often the results differ.")
       .one_of({"disabled", "validate_results", "report_stats"});
   CONCLAVE_OPTION(training, iterations_to_skip, "Iterations whose batch is read but not trained on.").at_least(1);
-  CONCLAVE_OPTION(training, result_rejected_tracker_filename, "A file that collects rejected iterations.");
+  CONCLAVE_OPTION(training, result_rejected_tracker_filename,
+                  "A file of rejected results; iterations rejected in two lives of a run are skipped.");
   CONCLAVE_OPTION(training, exit_interval, "Exit after an iteration divisible by this; 0: never.").at_least(0);
   CONCLAVE_OPTION(training, exit_duration_in_mins, "Save and exit after this many minutes; 0: never.").at_least(0);
   CONCLAVE_OPTION(training, exit_signal_handler, "SIGTERM and SIGINT always finish the step, save, exit with 0.")

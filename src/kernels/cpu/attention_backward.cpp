@@ -337,6 +337,24 @@ void fill_delta(const AttentionBackwardArgs& args, const AttentionShape& shape, 
   }
 }
 
+// dsink[h] -= Σ_bi e^(sink - lse) delta: the sink's probability times what its score would have to give.
+template <typename T>
+void add_sink_gradient(const AttentionBackwardArgs& args, const AttentionShape& shape, const float* delta) {
+  const float* lse = args.lse.data<float>();
+  float* dsink = args.dsink.data<float>();
+#pragma omp parallel for schedule(static) if (args.lse.element_count() >= (1 << 13))
+  for (int64_t h = 0; h < shape.heads; ++h) {
+    const float sink = to_float(args.sink.data<T>()[h]);
+    double sum = 0;
+    for (int64_t b = 0; b < shape.batch; ++b) {
+      const int64_t first = (b * shape.heads + h) * shape.queries;
+      for (int64_t i = first; i < first + shape.queries; ++i)
+        sum += static_cast<double>(std::exp(sink - lse[i])) * static_cast<double>(delta[i]);
+    }
+    dsink[h] -= static_cast<float>(sum);
+  }
+}
+
 // One pass takes each key/value head whole: five products per block. Where there are fewer heads than threads, two
 // passes share the work more evenly at the price of computing scores twice: seven products.
 template <typename T>
@@ -345,6 +363,7 @@ void backward(const AttentionBackwardWork& work) {
   const int64_t groups = shape.batch * shape.groups, per_group = shape.heads / shape.groups;
   const int64_t blocks = ceil_div(shape.keys, kKeyBlock);
   if (shape.queries > 0) fill_delta<T>(work.args, shape, work.delta.data<float>());
+  if (work.args.dsink) add_sink_gradient<T>(work.args, shape, work.delta.data<float>());
   if (groups >= work.scratch.size(0)) {
     const Pass<T> pass(work, Wanted::kAll);
     for_each_attention_item(work.scratch, groups, [&](int64_t group, float* scratch) {

@@ -139,16 +139,43 @@ void attend(const Problem& p, const RowBlock& block, const KeyBlock& keys, float
   }
 }
 
+// Where the results of a block of queries go.
 template <typename T>
-void finish(const Problem& p, const RowBlock& block, T* out, float* lse) {
+struct Results {
+  T* out;
+  float* lse;        // or null
+  float* max_logit;  // or null
+  float sink;        // score of the key without a value; -infinity: there is none
+};
+
+// A row's denominator with the sink in it, relative to the larger of the sink and the row's scores.
+struct Denominator {
+  float largest;  // natural
+  float total;    // relative to e^largest
+  float rescale;  // of what was summed relative to the scores' own maximum
+  Denominator(float scores_largest, float scores_total, float sink)
+      : largest(scores_largest), total(scores_total), rescale(1) {
+    if (sink == -kInfinity) return;
+    largest = std::max(scores_largest, sink);
+    rescale = std::exp(scores_largest - largest);
+    total = scores_total * rescale + std::exp(sink - largest);
+  }
+};
+
+template <typename T>
+void finish(const Problem& p, const RowBlock& block, const Results<T>& results) {
   const int64_t width = padded(p.shape.value_size), stride = p.shape.batch * p.shape.heads * p.shape.value_size;
   for (int64_t r = 0; r < block.rows; ++r) {
-    const float total = sum_lanes(load(block.totals + r * kLanes)), inverse = total == 0 ? 0.0f : 1.0f / total;
-    T* target = out + (block.begin + r) * stride;
+    const float largest = block.largest[r] * kLn2;
+    const Denominator all(largest, sum_lanes(load(block.totals + r * kLanes)), results.sink);
+    const float inverse = all.total == 0 ? 0.0f : all.rescale / all.total;
+    T* target = results.out + (block.begin + r) * stride;
     for_each_vector(p.shape.value_size, [&](int64_t d, int64_t n) CONCLAVE_INLINE_LAMBDA {
       store_some(target + d, load(block.sums + r * width + d) * inverse, n);
     });
-    if (lse != nullptr) lse[r] = total == 0 ? -kInfinity : block.largest[r] * kLn2 + std::log(total);
+    if (results.lse != nullptr) results.lse[r] = all.total == 0 ? -kInfinity : all.largest + std::log(all.total);
+    // The maximum passes over NaN, the sum does not.
+    if (results.max_logit != nullptr) results.max_logit[r] = std::isnan(all.total) ? all.total : largest;
   }
 }
 
@@ -183,8 +210,12 @@ void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t be
             float_rows(values + key * shape.value_size, count, shape.value_size, scratch + layout.values)},
            scratch + layout.scores);
   }
-  finish(p, block, args.out.data<T>() + (p.b * shape.heads + p.h) * shape.value_size,
-         args.lse ? args.lse.data<float>() + head * shape.queries + begin : nullptr);
+  const auto rows_of = [&](const Tensor& tensor) {
+    return tensor ? tensor.data<float>() + head * shape.queries + begin : nullptr;
+  };
+  finish<T>(p, block,
+            {args.out.data<T>() + (p.b * shape.heads + p.h) * shape.value_size, rows_of(args.lse),
+             rows_of(args.max_logit), args.sink ? to_float(args.sink.data<T>()[p.h]) : -kInfinity});
 }
 
 template <typename T>

@@ -23,12 +23,15 @@ struct Attention {
   const T* q = nullptr;
   const T* k = nullptr;
   const T* v = nullptr;
-  T* out = nullptr;  ///< forward: written; backward: read
-  T* lse = nullptr;  ///< the same; optional in the forward pass
+  T* out = nullptr;         ///< forward: written; backward: read
+  T* lse = nullptr;         ///< the same; optional in the forward pass
+  T* max_logit = nullptr;   ///< forward: optional
+  const T* sink = nullptr;  ///< [n]: one more score in the denominators; optional
   const T* dout = nullptr;
   T* dq = nullptr;  ///< dq, dk, dv are added to
   T* dk = nullptr;
   T* dv = nullptr;
+  T* dsink = nullptr;  ///< added to; optional
 
   bool sees(int64_t b, int64_t i, int64_t j) const {
     const int64_t self = first_query + i, key = first_key + j;
@@ -88,8 +91,16 @@ void attention_forward(const Attention<T>& a) {
       for (int64_t d = 0; d < a.value_size; ++d)
         out[d] += p * a.kept(b, h, i, j) * a.v[a.key_row(b, h, j) * a.value_size + d];
     }
+    const int64_t row = (b * a.heads + h) * a.queries + i;
+    if (a.max_logit != nullptr) a.max_logit[row] = largest;
+    if (a.sink != nullptr && sum > 0) {
+      sum += std::exp(a.sink[h] - largest);
+    } else if (a.sink != nullptr) {
+      largest = a.sink[h];
+      sum = 1;
+    }
     for (int64_t d = 0; d < a.value_size; ++d) out[d] = sum > 0 ? out[d] / sum : T{0};
-    if (a.lse != nullptr) a.lse[(b * a.heads + h) * a.queries + i] = largest + std::log(sum);
+    if (a.lse != nullptr) a.lse[row] = largest + std::log(sum);
   });
 }
 
@@ -100,6 +111,7 @@ void attention_backward(const Attention<T>& a) {
     const T delta = dot(dout, a.out + a.out_row(b, h, i), a.value_size);
     const T lse = a.lse[(b * a.heads + h) * a.queries + i];
     const int64_t query = a.query_row(b, h, i);
+    if (a.dsink != nullptr) a.dsink[h] -= std::exp(a.sink[h] - lse) * delta;
     for (int64_t j = 0; j < a.keys; ++j) {
       if (!a.sees(b, i, j)) continue;
       const int64_t key = a.key_row(b, h, j) * a.size, value = a.key_row(b, h, j) * a.value_size;

@@ -191,7 +191,7 @@ void ModelCase::run_step(int64_t step) {
   engine_->executor().set_observer(nullptr);
   compare_results(step, result, request.rates.lr, schedule.at(samples + options_.training.global_batch_size, step).lr);
   const std::string key = fmt::format("token_loss.{}", step);
-  if (const std::string text = off_by(key, file_.at(key).to_vector<float>(), token_losses, kTolerance); !text.empty())
+  if (const std::string text = off_by(key, file_.at(key).to_vector<float>(), token_losses, {kTolerance}); !text.empty())
     note(text);
   compare_routing(step, recorder);
   for (const BufferSpec& spec : engine_->store().buffers()) {
@@ -259,7 +259,7 @@ void ModelCase::compare_weights(const std::string& prefix, bool gradients) {
     if (!entry.name.starts_with(prefix)) continue;
     const std::vector<float> want = entry.to_vector<float>();
     const std::vector<float> got = ours(place_of(entry.name.substr(prefix.size())), gradients);
-    if (const std::string text = off_by(entry.name, want, got, kTolerance); !text.empty()) note(text);
+    if (const std::string text = off_by(entry.name, want, got, {kTolerance}); !text.empty()) note(text);
     if (!gradients || std::any_of(want.begin(), want.end(), [](float x) { return x != 0; })) continue;
     if (std::any_of(got.begin(), got.end(), [](float x) { return !(x == 0); })) note(entry.name + ": must be zero");
   }
@@ -297,7 +297,8 @@ void ModelCase::compare_map(const std::string& what, const SafetensorsEntry& map
       got_probs[at] = static_cast<float>(decision.probs[i]);
     }
   }
-  if (const std::string text = off_by("probs of " + what, want_probs, got_probs, kTolerance); !text.empty()) note(text);
+  if (const std::string text = off_by("probs of " + what, want_probs, got_probs, {kTolerance}); !text.empty())
+    note(text);
   const bool padded = options_.moe.moe_pad_expert_input_to_capacity;
   for (size_t i = 0; i < want_map.size(); ++i) {
     // Rows of weight zero among a padded expert's are an arbitrary choice.

@@ -2,10 +2,8 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "proof/golden/case_files.h"
+#include "proof/golden/compare.h"
 
 namespace conclave::proof {
 namespace {
@@ -21,15 +19,6 @@ std::vector<double> widened(const SafetensorsEntry& entry) {
     }
   }
   return out;
-}
-
-std::string coordinate(const std::vector<int64_t>& shape, int64_t flat) {
-  std::string out;
-  for (size_t axis = shape.size(); axis-- > 0;) {
-    out = fmt::format("{}{}{}", flat % shape[axis], out.empty() ? "" : ", ", out);
-    flat /= shape[axis];
-  }
-  return shape.empty() ? "" : "[" + out + "]";
 }
 
 }  // namespace
@@ -60,20 +49,11 @@ std::vector<double> values_of(const SafetensorsEntry& entry) {
   }
 }
 
-void expect_close(const std::string& name, const std::vector<double>& got, const SafetensorsEntry& entry,
+void expect_close(const std::string& name, const std::vector<double>& got, const SafetensorsEntry& wanted,
                   double relative) {
-  const std::vector<double> wanted = values_of(entry);
-  if (got.size() != wanted.size())
-    throw Mismatch(fmt::format("{} has {} elements, must have {}", name, got.size(), wanted.size()));
-  double largest = 0;
-  for (const double value : wanted) largest = std::max(largest, std::fabs(value));
-  const double limit = largest < 1e-6 ? 1e-6 : relative * largest;
-  for (size_t i = 0; i < got.size(); ++i) {
-    if (std::fabs(got[i] - wanted[i]) <= limit) continue;
-    throw Mismatch(fmt::format("{}{} is {:.9g}, must be {:.9g}: off by {:.3g}, tolerance {:.3g}", name,
-                               coordinate(entry.shape, static_cast<int64_t>(i)), got[i], wanted[i], got[i] - wanted[i],
-                               limit));
-  }
+  const std::string text =
+      off_by(name, values_of(wanted), got, {.relative = relative, .zero_up_to = 1e-6, .shape = wanted.shape});
+  if (!text.empty()) throw Mismatch(text);
 }
 
 }  // namespace conclave::proof
