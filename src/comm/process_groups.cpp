@@ -52,14 +52,14 @@ const char* group_name(GroupKind kind) {
   return "?";
 }
 
-ProcessGroups::ProcessGroups(RankLayout layout, int64_t rank, bool sequence_parallel, Factory factory)
-    : layout_(std::move(layout)),
-      rank_(rank),
-      part_(model_part(layout_, rank, sequence_parallel)),
-      factory_(std::move(factory)) {}
+ProcessGroups::ProcessGroups(RankLayout layout, World& world, bool sequence_parallel)
+    : layout_(std::move(layout)), world_(world), part_(model_part(layout_, world.rank(), sequence_parallel)) {
+  CONCLAVE_CHECK_EQ(world.size(), layout_.sizes().world, "ranks of the world against those of the layout");
+}
 
 ProcessGroups& ProcessGroups::single() {
-  thread_local ProcessGroups groups(RankLayout(LayoutSizes{}), 0, false, nullptr);
+  thread_local const std::unique_ptr<World> world = make_self_world();
+  thread_local ProcessGroups groups(RankLayout(LayoutSizes{}), *world, false);
   return groups;
 }
 
@@ -67,23 +67,23 @@ Communicator& ProcessGroups::of(GroupKind kind) {
   const char* name = group_name(kind);
   const auto found = made_.find(name);
   if (found != made_.end()) return *found->second;
-  const std::optional<GroupPlace> place = layout_.place(kind, rank_);
-  CONCLAVE_CHECK(place.has_value(), "[comm] rank {} is in no '{}' group", rank_, name);
+  const std::optional<GroupPlace> place = layout_.place(kind, rank());
+  CONCLAVE_CHECK(place.has_value(), "[comm] rank {} is in no '{}' group", rank(), name);
   return custom(name, layout_.group(kind, place->index));
 }
 
 Communicator& ProcessGroups::context_level(int64_t level) {
   for (int64_t index = 0; index < layout_.context_level_groups(level); ++index) {
     const std::vector<int64_t> ranks = layout_.context_level_group(level, index);
-    if (std::find(ranks.begin(), ranks.end(), rank_) != ranks.end()) return custom(fmt::format("cp-{}", level), ranks);
+    if (std::find(ranks.begin(), ranks.end(), rank()) != ranks.end()) return custom(fmt::format("cp-{}", level), ranks);
   }
-  CONCLAVE_CHECK(false, "[comm] rank {} is in no context group of level {}", rank_, level);
+  CONCLAVE_CHECK(false, "[comm] rank {} is in no context group of level {}", rank(), level);
   return of(GroupKind::kContext);
 }
 
 Communicator& ProcessGroups::custom(const std::string& name, const std::vector<int64_t>& ranks) {
-  std::unique_ptr<Communicator>& made = made_[name];
-  if (!made) made = ranks.size() == 1 ? make_self_communicator(name) : factory_(name, ranks);
+  Communicator*& made = made_[name];
+  if (made == nullptr) made = &world_.group(name, ranks);
   return *made;
 }
 

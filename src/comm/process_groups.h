@@ -2,26 +2,20 @@
 // it uses. Members of a group must ask for it in the same order.
 #pragma once
 
-#include <functional>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
+#include "comm/world.h"
 #include "layout/model_part.h"
 
 namespace conclave {
 
 class ProcessGroups {
  public:
-  /// Makes the communicator of a group from its name ("tp", "ep", ...) and the ranks of the world in it, in group
-  /// order.
-  using Factory =
-      std::function<std::unique_ptr<Communicator>(const std::string& name, const std::vector<int64_t>& ranks)>;
-
-  /// `rank` in the world. Groups of one need no factory.
-  ProcessGroups(RankLayout layout, int64_t rank, bool sequence_parallel, Factory factory);
+  /// Of this rank of the world, which must be as large as the layout and outlive this object.
+  ProcessGroups(RankLayout layout, World& world, bool sequence_parallel);
   /// One process that holds everything.
   static ProcessGroups& single();
 
@@ -33,17 +27,15 @@ class ProcessGroups {
   Communicator& custom(const std::string& name, const std::vector<int64_t>& ranks);
 
   const RankLayout& layout() const { return layout_; }
-  int64_t rank() const { return rank_; }
+  int64_t rank() const { return world_.rank(); }
+  World& world() const { return world_; }
   const ModelPart& part() const { return part_; }
-  /// Groups made so far: byte counters.
-  const std::map<std::string, std::unique_ptr<Communicator>>& made() const { return made_; }
 
  private:
   RankLayout layout_;
-  int64_t rank_;
+  World& world_;
   ModelPart part_;
-  Factory factory_;
-  std::map<std::string, std::unique_ptr<Communicator>> made_;
+  std::map<std::string, Communicator*> made_;
 };
 
 /// "tp", "cp", "dp", ...: as messages and counters name a group.
