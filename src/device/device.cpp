@@ -7,6 +7,11 @@
 
 namespace conclave {
 
+Stream Device::side_stream(const std::string& name) {
+  const auto found = side_streams_.find(name);
+  return found != side_streams_.end() ? found->second : side_streams_.emplace(name, make_stream(name)).first->second;
+}
+
 std::unique_ptr<Device> make_device(const std::string& name) {
   if (name == "cpu") return make_cpu_device();
   if (name == "cuda") return make_cuda_device();

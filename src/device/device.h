@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -56,6 +57,8 @@ class Device {
   virtual Stream default_stream() = 0;
   /// A stream beside the default one; it lives as long as the device. On cpu a thread of its own serves it.
   virtual Stream make_stream(const std::string& name) = 0;
+  /// The one side stream of this name; made when first asked for.
+  Stream side_stream(const std::string& name);
   /// Carries out host work in the order of the stream: now on the default stream of cpu and sim. What `work` captures
   /// is kept until the host waits for it (Event). It must not allocate on this device or run kernels.
   virtual void run_on(const Stream& stream, std::function<void()> work) = 0;
@@ -79,6 +82,7 @@ class Device {
  private:
   std::unique_ptr<Allocator> allocator_;
   CostLedger ledger_;
+  std::map<std::string, Stream> side_streams_;
 };
 
 /// "cpu", "cuda" or "sim"; UserError for a name that is not known or not built in.

@@ -45,8 +45,6 @@ void gather_rows(const Stream& stream, const GatherRowsArgs& args) {
   const char* op = "gather_rows";
   check_matrix(op, "x", args.x);
   check_matrix(op, "out", args.out);
-  CONCLAVE_CHECK(dtype_size(args.x.dtype()) == 4 || dtype_size(args.x.dtype()) == 2,
-                 "[kernels/{}] elements have 2 or 4 bytes; got {}", op, describe(args.x));
   check_tensor(op, "out", args.out, {args.out.size(0), args.x.size(1)}, args.x.dtype());
   check_tensor(op, "row_token", args.row_token, {args.out.size(0)}, DType::kI32);
   CONCLAVE_KERNEL_DISPATCH(gather_rows, stream, args);

@@ -21,7 +21,7 @@ struct PermutationPlanArgs {
 void permutation_plan(const Stream& stream, const PermutationPlanArgs& args);
 Cost permutation_plan_cost(const PermutationPlanArgs& args);
 
-/// out [P,W] = x[row_token[p]]; rows of token -1 become zero. f32 or bf16 (any 2- or 4-byte dtype).
+/// out [P,W] = x[row_token[p]]; rows of token -1 become zero. Any dtype.
 struct GatherRowsArgs {
   Tensor x, row_token, out;
 };

@@ -24,6 +24,7 @@ void z_loss(const Stream& stream, const ZLossArgs& args) {
   CONCLAVE_CHECK(args.coefficient > 0, "[kernels/{}] a coefficient of {} means no loss at all", op, args.coefficient);
   check_scalar(op, "loss", args.loss);
   check_scalar(op, "logged", args.logged);
+  check_scalar(op, "mean_over", args.mean_over);
   ZLossArgs full = args;
   full.workspace = Tensor::empty(args.logits.device(), {64}, DType::kF64, {MemoryCategory::kWorkspace, "z_loss"});
   CONCLAVE_KERNEL_DISPATCH(z_loss, stream, full);
@@ -38,6 +39,7 @@ void z_loss_backward(const Stream& stream, const ZLossBackwardArgs& args) {
   const char* op = "z_loss_backward";
   check_rows(op, args.logits, args.padding);
   check_tensor(op, "dlogits", args.dlogits, args.logits.shape(), args.logits.dtype());
+  check_scalar(op, "mean_over", args.mean_over);
   CONCLAVE_KERNEL_DISPATCH(z_loss_backward, stream, args);
 }
 

@@ -10,6 +10,7 @@ namespace conclave::kernels {
 struct ZLossArgs {
   double coefficient = 0;  ///< > 0
   Tensor logits, padding;  ///< [T,E] f32, f64 or bf16; [T] u8, optional, 1 = padding
+  Tensor mean_over;        ///< [1] f64, optional: rows that the mean is over, where others hold more of them
   Tensor loss;             ///< [1] f64 out, optional
   Tensor logged;           ///< [1] f64 += loss / coefficient, optional
   Tensor workspace;        ///< taken by the op
@@ -22,6 +23,7 @@ struct ZLossBackwardArgs {
   double coefficient = 0;
   double gradient_scale = 1;
   Tensor logits, padding, dlogits;
+  Tensor mean_over;  ///< as forward
 };
 void z_loss_backward(const Stream& stream, const ZLossBackwardArgs& args);
 Cost z_loss_backward_cost(const ZLossBackwardArgs& args);

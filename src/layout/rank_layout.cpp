@@ -204,6 +204,7 @@ LayoutSizes layout_sizes(const Options& options) {
   sizes.virtual_pipeline = virtual_pipeline_size(options);
   sizes.optimizer_instances = parallel.num_distributed_optimizer_instances;
   sizes.hierarchical_context = parallel.hierarchical_context_parallel_sizes;
+  sizes.ranks_per_node = parallel.ranks_per_node;
   if (parallel.use_tp_pp_dp_mapping) sizes.order = "tp-cp-ep-pp-dp";
   return sizes;
 }

@@ -21,6 +21,7 @@ struct LayoutSizes {
   int64_t expert_tensor = 0;  ///< ETP; 0: TP
   int64_t virtual_pipeline = 1;
   int64_t optimizer_instances = 1;
+  int64_t ranks_per_node = 0;                 ///< rank r is on node r / ranks_per_node; 0: all are on one
   std::vector<int64_t> hierarchical_context;  ///< levels of CP, fastest first; empty: one level
   std::string order = "tp-cp-ep-dp-pp";       ///< names of the axes, fastest-varying first
 };

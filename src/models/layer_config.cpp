@@ -155,6 +155,45 @@ RouterConfig router_config(const ModelSpec& spec, const RouterSpec& router, cons
   return config;
 }
 
+DispatcherKind dispatcher_kind(const std::string& word) {
+  if (word == "alltoall") return DispatcherKind::kAllToAll;
+  if (word == "deepep") return DispatcherKind::kDeepEp;
+  if (word == "hybridep") return DispatcherKind::kHybridEp;
+  // On one rank all are the same, also those that are not there for several.
+  return DispatcherKind::kAllGather;
+}
+
+/// `layer`: "decoder.layers.0".
+MoeLayerConfig moe_config(const ModelSpec& spec, const MoeSpec& moe, const std::string& layer, const ModelPart& part) {
+  const std::string name = layer + ".mlp";
+  const MlpConfig expert = mlp_config(spec, moe.expert, name + ".experts", part);
+  MoeLayerConfig config;
+  config.experts = {.name = expert.name,
+                    .experts = moe.router.experts,
+                    .hidden = expert.hidden,
+                    .width = expert.width,
+                    .expert = part.expert,
+                    .expert_tensor = part.expert_tensor,
+                    .activation = expert.activation,
+                    .bias = expert.bias,
+                    .clamp = expert.clamp,
+                    .linear_offset = expert.linear_offset,
+                    .init = expert.init,
+                    .output_init = expert.output_init};
+  if (moe.shared_width > 0) {
+    MlpSpec shared = moe.expert;
+    shared.width = moe.shared_width;
+    shared.bias = false;
+    config.shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts", part));
+    config.shared_gate = moe.shared_gate;
+  }
+  config.router = router_config(spec, moe.router, layer);
+  config.router.tensor = part.tensor;
+  config.router.sequence_parallel = part.sequence_parallel;
+  config.dispatch = {.kind = dispatcher_kind(moe.dispatcher), .overlap_shared = moe.shared_overlap};
+  return config;
+}
+
 }  // namespace
 
 NormConfig norm_config(const NormSpec& spec, const ModelPart& part) {
@@ -189,26 +228,7 @@ TransformerLayerConfig make_layer_config(const ModelSpec& spec, const LayerPlace
     config.mlp = std::make_unique<MlpConfig>(mlp_config(spec, layer.mlp, name, part));
     return config;
   }
-  config.moe = std::make_unique<MoeLayerConfig>();
-  const MlpConfig expert = mlp_config(spec, layer.moe.expert, name + ".experts", part);
-  config.moe->experts = {.name = expert.name,
-                         .experts = layer.moe.router.experts,
-                         .hidden = expert.hidden,
-                         .width = expert.width,
-                         .activation = expert.activation,
-                         .bias = expert.bias,
-                         .clamp = expert.clamp,
-                         .linear_offset = expert.linear_offset,
-                         .init = expert.init,
-                         .output_init = expert.output_init};
-  if (layer.moe.shared_width > 0) {
-    MlpSpec shared = layer.moe.expert;
-    shared.width = layer.moe.shared_width;
-    shared.bias = false;
-    config.moe->shared = std::make_unique<MlpConfig>(mlp_config(spec, shared, name + ".shared_experts", part));
-    config.moe->shared_gate = layer.moe.shared_gate;
-  }
-  config.moe->router = router_config(spec, layer.moe.router, config.name);
+  config.moe = std::make_unique<MoeLayerConfig>(moe_config(spec, layer.moe, config.name, part));
   return config;
 }
 

@@ -44,6 +44,7 @@ Gate::Gate(ParameterStore& store, const RouterConfig& config) : experts_(config.
   weight.shard = ShardSpec::whole({config.experts, config.hidden});
   weight.init = config.init;
   weight.role = ParameterRole::kRouter;
+  replicate_over_tensor(weight, config.tensor, config.sequence_parallel);
   weight_ = store.declare(weight);
   if (!config.linear_bias) return;
   ParameterSpec bias;
@@ -53,6 +54,7 @@ Gate::Gate(ParameterStore& store, const RouterConfig& config) : experts_(config.
   bias.role = ParameterRole::kBias;
   bias.weight_decay = false;
   bias.matrix_axes = 1;
+  replicate_over_tensor(bias, config.tensor, config.sequence_parallel);
   bias_ = store.declare(bias);
 }
 

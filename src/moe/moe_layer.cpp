@@ -7,12 +7,12 @@
 namespace conclave {
 
 void MoeSaved::discard() {
-  RouterSaved kept_router = std::move(router);
-  kept_router.input = SavedTensor();
-  Routing kept_routing = std::move(routing);
-  *this = MoeSaved();
-  router = std::move(kept_router);
-  routing = std::move(kept_routing);
+  MoeSaved kept;
+  kept.router = std::move(router);
+  kept.router.input = SavedTensor();
+  kept.routing = std::move(routing);
+  kept.plan = std::move(plan);
+  *this = std::move(kept);
 }
 
 void MoeSaved::drop_forward_results() {
@@ -21,16 +21,24 @@ void MoeSaved::drop_forward_results() {
 }
 
 MoeLayer::MoeLayer(ParameterStore& store, Device& device, const MoeLayerConfig& config)
-    : router_(store, device, config.router), experts_(store, config.experts), dispatcher_(make_reference_dispatcher()) {
+    : router_(store, device, config.router), experts_(store, config.experts), dispatch_(config.dispatch) {
   if (config.shared) shared_ = std::make_unique<SharedExpert>(store, *config.shared, config.shared_gate);
+}
+
+void MoeLayer::run_shared(const Context& context, const SavedTensor& x_saved, const Tensor& x, MoeSaved* saved) const {
+  saved->shared_out = shared_->forward(context, x_saved, x, &saved->shared);
+  if (reruns_shared(context)) saved->shared = {};
+}
+
+void MoeLayer::run_shared_backward(const Context& context, MoeSaved* saved) const {
+  if (reruns_shared(context)) shared_->forward(context, saved->input, saved->input.get(), &saved->shared);
+  saved->dshared = shared_->backward(context, saved->dout, saved->shared);
+  saved->shared = {};
 }
 
 void MoeLayer::route(const Context& context, const SavedTensor& x_saved, const Tensor& x, MoeSaved* saved) const {
   saved->input = x_saved;
-  if (shared_) {
-    saved->shared_out = shared_->forward(context, x_saved, x, &saved->shared);
-    if (reruns_shared(context)) saved->shared = {};
-  }
+  if (shared_ && !overlaps_shared()) run_shared(context, x_saved, x, saved);
   if (context.pass == Pass::kAgain) {
     saved->router.input = x_saved;
   } else {
@@ -52,7 +60,17 @@ void MoeLayer::observe_routing(const Context& context, const MoeSaved& saved) co
 }
 
 void MoeLayer::dispatch(const Context& context, const SavedTensor& x_saved, const Tensor& x, MoeSaved* saved) const {
-  saved->rows = dispatcher_->dispatch(context, x_saved, x.as_matrix(), saved->routing, &saved->plan);
+  if (!saved->plan) saved->plan = plan_dispatch(context, dispatch_, saved->routing);
+  Trip trip{"dispatch.rows", {}};
+  if (overlaps_shared()) trip.meanwhile = [&] { run_shared(context, x_saved, x, saved); };
+  const Tensor rows = saved->plan->to_experts(context, x.as_matrix(), trip);
+  saved->rows.offsets = saved->plan->offsets();
+  saved->rows.row_weight = saved->plan->row_weight();
+  saved->rows.rows = SavedTensor(rows);
+  if (saved->plan->stays_here())
+    saved->rows.rows = SavedTensor(rows, [again = context, x_saved, plan = saved->plan] {
+      return plan->to_experts(again, x_saved.get().as_matrix(), {"dispatch.rows", {}});
+    });
 }
 
 void MoeLayer::run_experts(const Context& context, MoeSaved* saved) const {
@@ -61,7 +79,7 @@ void MoeLayer::run_experts(const Context& context, MoeSaved* saved) const {
 }
 
 Tensor MoeLayer::combine(const Context& context, const Shape& shape, MoeSaved* saved) const {
-  const Tensor out = dispatcher_->combine(context, saved->expert_out, saved->plan);
+  const Tensor out = saved->plan->to_tokens(context, saved->expert_out, {"combine.rows", {}});
   saved->expert_out = Tensor();
   if (shared_)
     kernels::scale(context.stream,
@@ -72,7 +90,9 @@ Tensor MoeLayer::combine(const Context& context, const Shape& shape, MoeSaved* s
 
 void MoeLayer::combine_backward(const Context& context, const Tensor& dy, MoeSaved* saved) const {
   saved->dout = dy;
-  saved->gradient.rows = dispatcher_->combine_backward(context, dy.as_matrix(), saved->plan);
+  Trip trip{"combine_backward.rows", {}};
+  if (overlaps_shared()) trip.meanwhile = [&] { run_shared_backward(context, saved); };
+  saved->gradient.rows = saved->plan->to_experts(context, dy.as_matrix(), trip);
 }
 
 void MoeLayer::experts_backward(const Context& context, MoeSaved* saved) const {
@@ -82,17 +102,19 @@ void MoeLayer::experts_backward(const Context& context, MoeSaved* saved) const {
 }
 
 Tensor MoeLayer::dispatch_backward(const Context& context, const Shape& shape, MoeSaved* saved, Tensor* dprobs) const {
-  const Tensor dx = dispatcher_->dispatch_backward(context, saved->gradient, saved->plan, dprobs).view(shape);
+  *dprobs = saved->plan->choices_to_tokens(context, saved->gradient.row_weight);
+  const Tensor dx = saved->plan->to_tokens(context, saved->gradient.rows, {"dispatch_backward.rows", {}});
   saved->gradient = {};
-  return dx;
+  return dx.view(shape);
 }
 
 void MoeLayer::route_backward(const Context& context, const Tensor& dprobs, const Tensor& dx, MoeSaved* saved) const {
   router_.backward(context, dprobs, saved->router, dx);
   if (shared_) {
-    if (reruns_shared(context)) shared_->forward(context, saved->input, saved->input.get(), &saved->shared);
-    shared_->backward(context, saved->dout, saved->shared, dx);
+    if (!overlaps_shared()) run_shared_backward(context, saved);
+    kernels::scale(context.stream, {.x = saved->dshared, .y = dx, .accumulate = kernels::Accumulate::kAdd});
   }
+  saved->dshared = Tensor();
   saved->dout = Tensor();
 }
 

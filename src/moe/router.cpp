@@ -1,5 +1,6 @@
 #include "moe/router.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/elementwise.h"
@@ -71,10 +72,13 @@ std::vector<std::string> Router::loss_names() const { return names_of(config_); 
 Tensor Router::jittered(const Context& context, const Tensor& x) const {
   if (config_.jitter == 0 || !context.training) return x;
   const Tensor out = context.empty(x.shape(), x.dtype(), "router.jitter");
-  kernels::jitter(context.stream, {.x = x,
-                                   .y = out,
-                                   .epsilon = static_cast<float>(config_.jitter),
-                                   .streams = noise_streams(context, config_.name + ".jitter")});
+  const std::vector<RandomStream> streams = noise_streams(context, config_.name + ".jitter");
+  for (const SequencePiece& piece : context.pieces_outside())
+    kernels::jitter(context.stream, {.x = x.slice(piece.begin, piece.begin + piece.size),
+                                     .y = out.slice(piece.begin, piece.begin + piece.size),
+                                     .epsilon = static_cast<float>(config_.jitter),
+                                     .streams = streams,
+                                     .sequence_offset = piece.position});
   return out;
 }
 
@@ -87,14 +91,19 @@ Routing Router::forward(const Context& context, const SavedTensor& x_saved, cons
 
 void Router::overwrite_with_noise(const Context& context, const Tensor& logits) const {
   if (!config_.forced.on) return;
-  kernels::RandomLogitsArgs args{.logits = logits, .streams = noise_streams(context, config_.name + ".noise")};
+  kernels::RandomLogitsArgs args{.logits = {}, .streams = noise_streams(context, config_.name + ".noise")};
   const double deviation = config_.forced.bias_deviation;
   if (deviation != 0) {
     args.bias = RandomStream(context.seed, config_.name + ".noise_bias",
                              deviation > 0 ? static_cast<uint64_t>(context.iteration) : 0);
     args.bias_deviation = deviation;
   }
-  kernels::random_logits(context.stream, args);
+  const int64_t batch = context.batch.batch;
+  for (const SequencePiece& piece : context.pieces_outside()) {
+    args.logits = logits.slice(piece.begin * batch, (piece.begin + piece.size) * batch);
+    args.sequence_offset = piece.position;
+    kernels::random_logits(context.stream, args);
+  }
 }
 
 Routing Router::route(const Context& context, const Tensor& logits, RouterSaved* saved, RouterInspection* look) const {
@@ -137,6 +146,7 @@ void Router::add_z_loss(const Context& context, const Tensor& logits, RouterSave
     look->losses.resize(config_.balance.size() + 1);
     look->losses.back() = args.loss = context.empty({1}, DType::kF64, "router.z_loss");
   }
+  args.mean_over = saved->z_mean_over = tokens_of_micro_batch(context, logits.size(0));
   kernels::z_loss(context.stream, args);
   saved->z_scale = context.loss_weights.auxiliary;
 }
@@ -167,6 +177,8 @@ void Router::drop(const Context& context, const Tensor& chosen, Routing* routing
   if (!config_.capacity_factor) return;
   const int64_t limit = capacity(chosen.size(0));
   routing->experts = context.empty(chosen.shape(), DType::kI32, "router.kept");
+  // A limit beyond the tokens drops nothing: no expert can get more rows than there are.
+  routing->most_rows = std::min(limit, chosen.size(0));
   if (config_.pad_to_capacity) routing->capacity = limit;
   kernels::router_drop(context.stream, {.policy = config_.drop_policy,
                                         .capacity = limit,
@@ -186,15 +198,12 @@ Tensor Router::final_map(const Context& context, const Routing& routing) const {
   return map;
 }
 
-void Router::add_balance_losses(const Context& context, const Tensor& logits, int64_t micro_batches, RouterSaved* saved,
-                                RouterInspection* look) const {
-  if (config_.balance.empty()) return;
-  const int64_t batch = context.batch.batch;
-  const Shape columns{batch, config_.experts};
+BalanceSums Router::sum_scores(const Context& context, const Tensor& logits, RouterInspection* look) const {
+  const Shape columns{context.batch.batch, config_.experts};
   kernels::BalanceScoresArgs scores{.rule = config_.rule,
                                     .logits = logits,
                                     .padding = context.batch.padding,
-                                    .batch = batch,
+                                    .batch = context.batch.batch,
                                     .counts = context.empty(columns, DType::kF32, "router.balance"),
                                     .score_sums = context.empty(columns, DType::kF64, "router.balance")};
   if (look != nullptr) {
@@ -204,22 +213,32 @@ void Router::add_balance_losses(const Context& context, const Tensor& logits, in
     look->aux_map = scores.map = context.empty(logits.shape(), DType::kU8, "router.balance");
   }
   kernels::balance_scores(context.stream, scores);
-  saved->slope = context.empty(columns, DType::kF64, "router.slope");
+  return sum_over_micro_batch(context, {scores.counts, scores.score_sums});
+}
+
+void Router::add_balance_losses(const Context& context, const Tensor& logits, int64_t micro_batches, RouterSaved* saved,
+                                RouterInspection* look) const {
+  if (config_.balance.empty()) return;
+  const BalanceSums of_micro_batch = sum_scores(context, logits, look);
+  saved->slope = context.empty(of_micro_batch.counts.shape(), DType::kF64, "router.slope");
   kernels::fill(context.stream, {.x = saved->slope, .value = 0});
   for (size_t i = 0; i < config_.balance.size(); ++i) {
+    const bool global = config_.balance[i].kind == kernels::BalanceKind::kGlobal;
+    const BalanceSums sums = global ? sum_over_data(context, of_micro_batch) : of_micro_batch;
     kernels::BalanceLossArgs args{.kind = config_.balance[i].kind,
                                   .topk = config_.rule.topk,
                                   .coefficient = config_.balance[i].coefficient,
                                   .gradient_scale = context.loss_weights.auxiliary,
-                                  .counts = scores.counts,
-                                  .score_sums = scores.score_sums,
+                                  .counts = sums.counts,
+                                  .score_sums = sums.score_sums,
                                   .running_steps = micro_batches,
                                   .slope = saved->slope,
                                   .logged = statistics_->loss(i)};
-    if (args.kind == kernels::BalanceKind::kGlobal) {
+    if (global) {
+      // One loss for the micro-batches that the data-parallel ranks run together: it weighs as much as all of them.
+      args.gradient_scale *= static_cast<double>(data_ranks(context));
       args.running = statistics_->running_counts();
-      kernels::running_counts(context.stream,
-                              {.counts = scores.counts, .previous = args.running, .total = args.running});
+      kernels::running_counts(context.stream, {.counts = sums.counts, .previous = args.running, .total = args.running});
     }
     if (look != nullptr) look->losses[i] = args.loss = context.empty({1}, DType::kF64, "router.balance");
     kernels::balance_loss(context.stream, args);
@@ -266,7 +285,8 @@ Tensor Router::route_backward(const Context& context, const Tensor& dprobs, cons
                                               .gradient_scale = saved.z_scale,
                                               .logits = logits,
                                               .padding = context.batch.padding,
-                                              .dlogits = dlogits});
+                                              .dlogits = dlogits,
+                                              .mean_over = saved.z_mean_over});
   return dlogits;
 }
 
@@ -290,11 +310,13 @@ void Router::backward(const Context& context, const Tensor& dprobs, const Router
   kernels::scale(context.stream, {.x = jittered(context, djittered), .y = dx, .accumulate = kernels::Accumulate::kAdd});
 }
 
-void Router::end_step(const Stream& stream, ParameterStore& store) const {
-  if (config_.expert_bias)
+void Router::end_step(const Stream& stream, ParameterStore& store, ProcessGroups& groups) const {
+  if (config_.expert_bias) {
+    sum_over_step(stream, groups, statistics_->local_tokens(), "router.tokens_per_expert");
     kernels::expert_bias_update(stream, {.counts = statistics_->local_tokens(),
                                          .bias = store.buffer(config_.name + ".expert_bias"),
                                          .rate = config_.bias_update_rate});
+  }
   statistics_->end_step(stream);
 }
 

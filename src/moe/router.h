@@ -1,10 +1,12 @@
 // Decides which experts a token goes to and with what weight: gate, z-loss, choice, drop, balancing losses, counters.
-// docs/routing.md has the formulas and their order.
+// docs/routing.md has the formulas and their order. A rank routes its own tokens; what the losses and the expert bias
+// count is summed over the ranks that hold the others, so all members of those groups call the same functions.
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "moe/balance_groups.h"
 #include "moe/dispatch/dispatcher.h"
 #include "moe/gate.h"
 #include "moe/router_config.h"
@@ -20,6 +22,7 @@ struct RouterSaved {
   Tensor chosen;       ///< [T,K] i32, before dropping
   Tensor kept;         ///< [T,K] i32, after dropping; only with a capacity
   Tensor slope;        ///< [B,E] f64, d objective / d balancing score; only with balancing losses
+  Tensor z_mean_over;  ///< [1] f64, tokens of the micro-batch where other ranks hold some; only with a z-loss
   double z_scale = 0;  ///< weight of the z-loss in the objective; 0: none
 };
 
@@ -28,8 +31,9 @@ struct RouterInspection {
   Tensor logits;               ///< [T,E]
   Tensor map;                  ///< [T,E] u8 after dropping, fillers of a padded capacity included
   Tensor aux_scores, aux_map;  ///< [T,E] f32 or f64, u8: what the balancing losses use
-  std::vector<Tensor> losses;  ///< [1] f64 each, with coefficient, in the order of Router::loss_names()
-  Tensor dlogits;              ///< [T,E], by backward
+  /// [1] f64 each, with coefficient, in the order of Router::loss_names(); the z-loss: this rank's addend.
+  std::vector<Tensor> losses;
+  Tensor dlogits;  ///< [T,E], by backward
 };
 
 class Router {
@@ -52,7 +56,7 @@ class Router {
   /// Before the first micro-batch of a step; forgets a step that did not end.
   void begin_step(const Stream& stream) const { statistics_->begin_step(stream); }
   /// After the gradients of a step are final: updates the expert bias from the step's counts and closes its statistics.
-  void end_step(const Stream& stream, ParameterStore& store) const;
+  void end_step(const Stream& stream, ParameterStore& store, ProcessGroups& groups = ProcessGroups::single()) const;
 
   const RoutingStatistics& statistics() const { return *statistics_; }
   void reset_statistics(const Stream& stream) const { statistics_->reset(stream); }
@@ -77,6 +81,7 @@ class Router {
   Tensor final_map(const Context& context, const Routing& routing) const;
   void add_balance_losses(const Context& context, const Tensor& logits, int64_t micro_batches, RouterSaved* saved,
                           RouterInspection* look) const;
+  BalanceSums sum_scores(const Context& context, const Tensor& logits, RouterInspection* look) const;
   void count(const Context& context, const Routing& routing) const;
 };
 

@@ -43,6 +43,8 @@ struct RouterConfig {
   bool pad_to_capacity = false;
   kernels::DropPolicy drop_policy = kernels::DropPolicy::kProbs;
   Initializer init;
+  Slice tensor;                    ///< TP, over which the parameters are replicated
+  bool sequence_parallel = false;  ///< each TP rank routes its own positions, and has addends of the gradients
 };
 
 /// Names under which losses are logged.

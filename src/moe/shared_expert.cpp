@@ -34,33 +34,37 @@ Tensor SharedExpert::forward(const Context& context, const SavedTensor& x_saved,
   return y;
 }
 
-void SharedExpert::backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved,
-                            const Tensor& dx) const {
-  Tensor dvalue = dy;
-  if (gate_ != nullptr) {
-    const int64_t rows = saved.gate.size(0);
-    dvalue = context.empty(dy.shape(), "shared_expert.dvalue");
-    const Tensor dgate_f32 = context.empty({rows, 1}, DType::kF32, "shared_expert.dgate");
-    kernels::row_gate_backward(context.stream, {.dy = dy.as_matrix(),
-                                                .value = saved.value.as_matrix(),
-                                                .gate = saved.gate,
-                                                .dvalue = dvalue.as_matrix(),
-                                                .dgate = dgate_f32.view({rows})});
-    Tensor dgate = dgate_f32;
-    if (context.compute_dtype() != DType::kF32) {
-      dgate = context.empty({rows, 1}, "shared_expert.dgate");
-      kernels::cast(context.stream, {.x = dgate_f32, .y = dgate});
-    }
-    const Weight weight(context.store, *gate_);
-    kernels::linear_input_gradient(context.stream, dgate, weight.tensor(), dx.as_matrix(), kernels::Accumulate::kAdd);
-    context.weight_gradients.add(
-        context.batch.index, [this, stream = context.stream, store = &context.store, dgate, input = saved.input] {
-          kernels::linear_weight_gradient(stream, dgate, input.get().as_matrix(), store->gradient(*gate_));
-          store->gradient_complete(*gate_);
-        });
+Tensor SharedExpert::gate_backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved,
+                                   Tensor* dgate) const {
+  const int64_t rows = saved.gate.size(0);
+  const Tensor dvalue = context.empty(dy.shape(), "shared_expert.dvalue");
+  const Tensor dgate_f32 = context.empty({rows, 1}, DType::kF32, "shared_expert.dgate");
+  kernels::row_gate_backward(context.stream, {.dy = dy.as_matrix(),
+                                              .value = saved.value.as_matrix(),
+                                              .gate = saved.gate,
+                                              .dvalue = dvalue.as_matrix(),
+                                              .dgate = dgate_f32.view({rows})});
+  *dgate = dgate_f32;
+  if (context.compute_dtype() != DType::kF32) {
+    *dgate = context.empty({rows, 1}, "shared_expert.dgate");
+    kernels::cast(context.stream, {.x = dgate_f32, .y = *dgate});
   }
-  const Tensor dmlp = mlp_.backward(context, dvalue, saved.mlp);
-  kernels::scale(context.stream, {.x = dmlp, .y = dx, .accumulate = kernels::Accumulate::kAdd});
+  context.weight_gradients.add(context.batch.index, [this, stream = context.stream, store = &context.store,
+                                                     dgate = *dgate, input = saved.input] {
+    kernels::linear_weight_gradient(stream, dgate, input.get().as_matrix(), store->gradient(*gate_));
+    store->gradient_complete(*gate_);
+  });
+  return dvalue;
+}
+
+Tensor SharedExpert::backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved) const {
+  if (gate_ == nullptr) return mlp_.backward(context, dy, saved.mlp);
+  Tensor dgate;
+  const Tensor dvalue = gate_backward(context, dy, saved, &dgate);
+  const Tensor dx = mlp_.backward(context, dvalue, saved.mlp);
+  const Weight weight(context.store, *gate_);
+  kernels::linear_input_gradient(context.stream, dgate, weight.tensor(), dx.as_matrix(), kernels::Accumulate::kAdd);
+  return dx;
 }
 
 }  // namespace conclave

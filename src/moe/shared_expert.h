@@ -19,12 +19,14 @@ class SharedExpert {
   /// Parameters name.linear_fc1.*, name.linear_fc2.* and, if gated, name.gate_weight [1,H].
   SharedExpert(ParameterStore& store, const MlpConfig& config, bool gated);
   Tensor forward(const Context& context, const SavedTensor& x_saved, const Tensor& x, SharedExpertSaved* saved) const;
-  /// Adds the input's gradient to dx [S,B,H].
-  void backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved, const Tensor& dx) const;
+  /// dx [S,B,H].
+  Tensor backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved) const;
 
  private:
   Mlp mlp_;
   Parameter* gate_ = nullptr;
+
+  Tensor gate_backward(const Context& context, const Tensor& dy, const SharedExpertSaved& saved, Tensor* dgate) const;
 };
 
 }  // namespace conclave

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/elementwise.h"
+#include "moe/router_config.h"
 
 namespace conclave {
 namespace {
@@ -72,13 +73,24 @@ void RoutingStatistics::end_step(const Stream& stream) {
   begin_step(stream);
 }
 
-RoutingReport RoutingStatistics::read(const Stream& stream) const {
-  const std::vector<double> values = to_host<double>(stream, total_);
+RoutingReport RoutingStatistics::read(const Stream& stream, ProcessGroups& groups) const {
+  const int64_t ranks = groups.layout().group_size(GroupKind::kTensorDataContext);
+  const int64_t sharers = groups.layout().group_size(GroupKind::kTensorContext);
+  Tensor total = total_;
+  if (ranks > 1) {
+    total = Tensor::empty(stream.device(), total_.shape(), DType::kF64, {MemoryCategory::kWorkspace, "routing report"});
+    kernels::cast(stream, {.x = total_, .y = total});
+    groups.of(GroupKind::kTensorDataContext).all_reduce(stream, total, ReduceOp::kSum, "router.statistics");
+  }
+  const std::vector<double> values = to_host<double>(stream, total);
   RoutingReport report;
-  for (size_t i = 0; i < losses_.size(); ++i) report.losses.push_back({losses_[i], values[i]});
+  for (size_t i = 0; i < losses_.size(); ++i) {
+    const double copies = losses_[i] == kZLossName ? 1 : static_cast<double>(sharers);
+    report.losses.push_back({losses_[i], values[i] / copies});
+  }
   report.tokens.assign(values.begin() + static_cast<int64_t>(losses_.size()), values.end());
-  report.choices = total_choices_;
-  report.micro_batches = total_micro_batches_;
+  report.choices = total_choices_ * ranks;
+  report.micro_batches = total_micro_batches_ * (ranks / sharers);
   return report;
 }
 

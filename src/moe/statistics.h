@@ -10,7 +10,7 @@
 
 namespace conclave {
 
-/// What was routed since the last reset, on the host.
+/// What was routed since the last reset by all ranks, on the host.
 struct RoutingReport {
   struct Loss {
     std::string name;
@@ -19,8 +19,8 @@ struct RoutingReport {
   std::vector<Loss> losses;
   std::vector<double> tokens;  ///< [E] rows that reached each expert (after dropping), padding tokens included
   int64_t choices = 0;         ///< T*K over all micro-batches
-  int64_t micro_batches = 0;
-  double dropped() const;  ///< choices that reached no expert
+  int64_t micro_batches = 0;   ///< of all data-parallel ranks
+  double dropped() const;      ///< choices that reached no expert
 };
 
 /// The balance of one layer in a few numbers.
@@ -31,8 +31,9 @@ struct ExpertLoad {
 };
 ExpertLoad expert_load(const std::vector<double>& tokens);
 
-/// Counters of one router. A step is counted when it ends, so a step that is thrown away leaves no trace. Nothing is
-/// counted in evaluation.
+/// Counters of one router on one rank. A step is counted when it ends, so a step that is thrown away leaves no trace.
+/// Nothing is counted in evaluation. Balancing losses stand here whole on every rank of TP x CP, the z-loss as this
+/// rank's addend, rows as those that this rank sent.
 class RoutingStatistics {
  public:
   /// `losses`: their names in the order of loss().
@@ -49,8 +50,8 @@ class RoutingStatistics {
   void begin_step(const Stream& stream);  ///< forgets an unfinished step
   void end_step(const Stream& stream);    ///< adds the step to the totals
 
-  /// Reads the totals: the only place that waits for the device.
-  RoutingReport read(const Stream& stream) const;
+  /// Reads the totals over all ranks (TP x CP x DP), all of which call it: the only place that waits for the device.
+  RoutingReport read(const Stream& stream, ProcessGroups& groups = ProcessGroups::single()) const;
   void reset(const Stream& stream);
 
  private:

@@ -16,7 +16,7 @@ void GivenStore::allocate(uint64_t) {
   const Stream stream = device_->default_stream();
   const DType gradient_dtype = compute_dtype_ == DType::kF64 ? DType::kF64 : DType::kF32;
   for (const Parameter* parameter : parameters_) {
-    const Shape shape(parameter->spec.shard.global_shape);
+    const Shape shape(local_shape(parameter->spec));
     const std::string& name = parameter->spec.name;
     weights_[name] = Tensor::empty(*device_, shape, compute_dtype_, {MemoryCategory::kWeights, "given"});
     gradients_[name] = Tensor::empty(*device_, shape, gradient_dtype, {MemoryCategory::kGradients, "given"});

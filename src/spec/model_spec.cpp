@@ -194,6 +194,9 @@ ModelSpec make_model_spec(const Options& options, int64_t vocab) {
       layer.moe.shared_width = options.moe.moe_shared_expert_intermediate_size;
       layer.moe.shared_gate = options.moe.moe_shared_expert_gate;
       layer.moe.probs_on_input = options.moe.moe_apply_probs_on_input;
+      layer.moe.dispatcher = options.moe.moe_token_dispatcher_type;
+      if (layer.moe.dispatcher == "flex") layer.moe.dispatcher = options.moe.moe_flex_dispatcher_backend;
+      layer.moe.shared_overlap = options.moe.moe_shared_expert_overlap;
     } else {
       layer.mlp = make_mlp(model, model.ffn_hidden_size, true);
     }

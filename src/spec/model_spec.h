@@ -124,6 +124,9 @@ struct MoeSpec {
   int64_t shared_width = 0;  ///< 0: no shared expert
   bool shared_gate = false;
   bool probs_on_input = false;
+  // How rows travel to experts on other ranks; it changes no result.
+  std::string dispatcher = "allgather";  ///< allgather, alltoall, deepep, hybridep
+  bool shared_overlap = false;           ///< the shared expert runs while they do
 };
 
 struct LayerSpec {

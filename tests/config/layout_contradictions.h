@@ -119,8 +119,9 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "biases in experts need --expert-tensor-parallel-size 1; got 2; add --disable-bias-linear or change it"},
     {8, "--use-megatron-fsdp --optimizer muon",
      "--use-megatron-fsdp works with adam and sgd; got --optimizer muon; choose one of those"},
-    {8, "--fake-process-group --moe-token-dispatcher-type flex",
-     "--fake-process-group does not go with the flex dispatcher; both are given; choose alltoall"},
+    {8, "--expert-model-parallel-size 2 --moe-token-dispatcher-type flex --moe-flex-dispatcher-backend ncclep",
+     "--moe-flex-dispatcher-backend ncclep is not there for --expert-model-parallel-size above 1; got 2; choose deepep "
+     "or hybridep"},
     {8, "--distribute-saved-activations",
      "--distribute-saved-activations needs --recompute-granularity full and --tensor-model-parallel-size above 1; drop "
      "it"},

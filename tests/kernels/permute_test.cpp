@@ -150,6 +150,7 @@ std::vector<CheckedCase> checks() {
     out.push_back(combine_case({dtype, 5, 3, 11, 37, true, Accumulate::kAdd}));
     out.push_back(combine_case({dtype, 100, 2, 200, 256, false}));
   }
+  for (const DType dtype : {DType::kU8, DType::kF64, DType::kI32}) out.push_back(gather_case(dtype, 5, 11, 37));
   for (const DType dtype : {DType::kF32, DType::kF64}) {
     for (const bool scatter : {false, true}) {
       out.push_back(slots_case(scatter, dtype, 13, 2, 0));

@@ -13,6 +13,7 @@ struct ZShape {
   DType dtype = DType::kF32;
   int padding = 0;  // 0 none, 1 some, 2 all
   Fill logits = normal();
+  double mean_over = 0;  // > 0: given
 };
 
 std::vector<ZShape> shapes() {
@@ -27,6 +28,8 @@ std::vector<ZShape> shapes() {
       {"f64", 33, 8, DType::kF64},
       {"bf16", 33, 8, DType::kBF16},
       {"bf16_padding", 33, 8, DType::kBF16, 1},
+      {"f32_of_more", 33, 8, DType::kF32, 1, normal(), 100},
+      {"f64_of_more", 33, 8, DType::kF64, 0, normal(), 70},
   };
 }
 
@@ -45,6 +48,7 @@ ref::ZLoss<double> reference_of(const ZShape& shape, OpValues& v, const std::vec
   out.expert_count = shape.experts;
   out.coefficient = 0.1;
   out.logits = v.data("logits");
+  out.mean_over = shape.mean_over;
   out.padding = padding.empty() ? nullptr : padding.data();
   return out;
 }
@@ -59,10 +63,16 @@ CheckedCase forward_case(const ZShape& shape) {
   checked.op.name = shape.name;
   checked.op.input("logits", shape.dtype, {shape.tokens, shape.experts}, shape.logits);
   if (shape.padding != 0) checked.op.input("padding", DType::kU8, {shape.tokens}, padding_fill(shape.padding));
+  if (shape.mean_over > 0) checked.op.input("mean_over", DType::kF64, {1}, constant(shape.mean_over));
   checked.op.output("loss", DType::kF64, {1}, tolerance_of(shape.dtype, size))
       .in_out("logged", DType::kF64, {1}, constant(2), tolerance_of(shape.dtype, size));
   checked.op.run = [shape](const Stream& stream, const OpTensors& t) {
-    z_loss(stream, {0.1, t["logits"], t.optional("padding"), t["loss"], t["logged"], {}});
+    z_loss(stream, {.coefficient = 0.1,
+                    .logits = t["logits"],
+                    .padding = t.optional("padding"),
+                    .mean_over = t.optional("mean_over"),
+                    .loss = t["loss"],
+                    .logged = t["logged"]});
   };
   checked.reference = [shape](OpValues& v) {
     const std::vector<uint8_t> padding = padding_of(v);
@@ -78,11 +88,17 @@ CheckedCase backward_case(const ZShape& shape) {
   checked.op.name = shape.name + "_backward";
   checked.op.input("logits", shape.dtype, rows, shape.logits);
   if (shape.padding != 0) checked.op.input("padding", DType::kU8, {shape.tokens}, padding_fill(shape.padding));
+  if (shape.mean_over > 0) checked.op.input("mean_over", DType::kF64, {1}, constant(shape.mean_over));
   Tolerance tolerance = tolerance_of(shape.dtype, 4);
   if (shape.dtype == DType::kBF16) tolerance = rounding(DType::kBF16, 1.2);
   checked.op.in_out("dlogits", shape.dtype, rows, normal(), tolerance);
   checked.op.run = [shape](const Stream& stream, const OpTensors& t) {
-    z_loss_backward(stream, {0.1, 0.5, t["logits"], t.optional("padding"), t["dlogits"]});
+    z_loss_backward(stream, {.coefficient = 0.1,
+                             .gradient_scale = 0.5,
+                             .logits = t["logits"],
+                             .padding = t.optional("padding"),
+                             .dlogits = t["dlogits"],
+                             .mean_over = t.optional("mean_over")});
   };
   checked.reference = [shape](OpValues& v) {
     const std::vector<uint8_t> padding = padding_of(v);

@@ -9,16 +9,11 @@
 
 #include "kernels/elementwise.h"
 #include "kernels/op_case.h"
+#include "moe/keep_everything.h"
 #include "nn/given_store.h"
 
 namespace conclave {
 namespace {
-
-class KeepEverything final : public SavePolicy {
- public:
-  SaveAction action(const char*) const override { return SaveAction::kKeep; }
-  bool reruns(const char*) const override { return false; }
-};
 
 std::vector<double> draw(const char* name, int64_t count) { return kernels::normal()(count, name); }
 

@@ -124,6 +124,10 @@ void check_capacity_and_dispatch(Rules& rules) {
       "another --moe-token-dispatcher-type");
   rules.refuse(flex && backend == "ncclep" && capacity,
                "--moe-flex-dispatcher-backend ncclep has no capacity; got --moe-expert-capacity-factor; drop one");
+  rules.refuse(flex && backend == "ncclep" && rules.raw.parallel.expert_model_parallel_size > 1,
+               "--moe-flex-dispatcher-backend ncclep is not there for --expert-model-parallel-size above 1; got {}; "
+               "choose deepep or hybridep",
+               rules.raw.parallel.expert_model_parallel_size);
   rules.refuse(moe.moe_enable_deepep && !flex,
                "--moe-enable-deepep needs --moe-token-dispatcher-type flex; got {}; change it",
                moe.moe_token_dispatcher_type);

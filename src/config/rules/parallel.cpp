@@ -118,8 +118,6 @@ void check_parallel_rules(Rules& rules) {
       parallel.use_megatron_fsdp && rules.raw.optimizer.optimizer != "adam" && rules.raw.optimizer.optimizer != "sgd",
       "--use-megatron-fsdp works with adam and sgd; got --optimizer {}; choose one of those",
       rules.raw.optimizer.optimizer);
-  rules.refuse(parallel.fake_process_group && rules.raw.moe.moe_token_dispatcher_type == "flex",
-               "--fake-process-group does not go with the flex dispatcher; both are given; choose alltoall");
 }
 
 namespace {

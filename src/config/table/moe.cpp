@@ -16,7 +16,7 @@ void add_experts(OptionRows& rows) {
       .at_least(0)
       .shape();
   CONCLAVE_OPTION(moe, moe_shared_expert_gate, "A sigmoid gate on the shared experts.").shape();
-  CONCLAVE_OPTION(moe, moe_shared_expert_overlap, "Shared experts run beside the exchange.").not_active();
+  CONCLAVE_OPTION(moe, moe_shared_expert_overlap, "Shared experts run beside the exchange.");
   CONCLAVE_OPTION(moe, moe_apply_probs_on_input, "Weight the expert's input instead of its output (top-1 only).")
       .shape();
   CONCLAVE_OPTION(moe, moe_latent_size, "Experts work at this width.").at_least(0).shape();

@@ -9,9 +9,14 @@ CONCLAVE_KERNEL_BACKENDS(z_loss_backward, ZLossBackwardArgs)
 namespace cpu {
 namespace {
 
-int64_t valid_rows(const Tensor& padding, int64_t tokens) {
-  if (!padding.defined()) return tokens;
-  return std::count(padding.data<uint8_t>(), padding.data<uint8_t>() + tokens, uint8_t{0});
+/// Valid rows, at least 1.
+template <typename Args>
+double divisor_of(const Args& args) {
+  if (args.mean_over.defined()) return std::max(args.mean_over.template data<double>()[0], 1.0);
+  const int64_t tokens = args.logits.size(0);
+  if (!args.padding.defined()) return static_cast<double>(std::max<int64_t>(tokens, 1));
+  const auto* padding = args.padding.template data<uint8_t>();
+  return static_cast<double>(std::max<int64_t>(std::count(padding, padding + tokens, uint8_t{0}), 1));
 }
 
 /// logsumexp of a row in the logits' precision, for bf16 with every step rounded; the row's logits are left in `row`.
@@ -54,9 +59,8 @@ void forward(const ZLossArgs& args) {
   }
   double sum = 0;
   for (int64_t block = 0; block < blocks; ++block) sum += partial[block];
-  const auto valid = static_cast<double>(valid_rows(args.padding, tokens));
   if (args.padding.defined()) sum = rounded<L>(sum);
-  const double mean = rounded<L>(sum / std::max(valid, 1.0));
+  const double mean = rounded<L>(sum / divisor_of(args));
   const double loss = rounded<L>(mean * args.coefficient);
   put_scalar(args.loss, loss);
   if (args.logged.defined()) *args.logged.data<double>() += rounded<L>(loss / args.coefficient);
@@ -66,8 +70,7 @@ template <typename L>
 void backward(const ZLossBackwardArgs& args) {
   using M = LogitsMath<L>;
   const int64_t tokens = args.logits.size(0), experts = args.logits.size(1);
-  const auto valid = static_cast<double>(valid_rows(args.padding, tokens));
-  const M scale = static_cast<M>(2 * args.gradient_scale * args.coefficient / std::max(valid, 1.0));
+  const M scale = static_cast<M>(2 * args.gradient_scale * args.coefficient / divisor_of(args));
 #pragma omp parallel if (tokens * experts >= kRouterParallelElements)
   {
     std::vector<M> row(static_cast<size_t>(experts)), scratch;

@@ -15,6 +15,7 @@ struct ZLoss {
   const Real* logits = nullptr;      // [T,E]
   const uint8_t* padding = nullptr;  // [T], optional
   Real* dlogits = nullptr;           // [T,E], backward: added to
+  Real mean_over = 0;                // > 0: rows that the mean is over
 
   bool valid(int64_t t) const { return padding == nullptr || padding[t] == 0; }
   Real valid_rows() const {
@@ -23,7 +24,7 @@ struct ZLoss {
     return count;
   }
   /// By what d (lse²) / d logits of a row is multiplied.
-  Real weight() const { return coefficient / std::max(valid_rows(), Real{1}); }
+  Real weight() const { return coefficient / std::max(mean_over > 0 ? mean_over : valid_rows(), Real{1}); }
 };
 
 template <typename Real>
