@@ -30,6 +30,7 @@ class ProcessGroups {
   int64_t rank() const { return world_.rank(); }
   World& world() const { return world_; }
   const ModelPart& part() const { return part_; }
+  void set_context_exchange(std::vector<ContextExchange> kinds) { part_.context_exchange = std::move(kinds); }
 
  private:
   RankLayout layout_;

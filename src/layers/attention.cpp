@@ -65,7 +65,8 @@ Attention::Attention(ParameterStore& store, Device& device, const AttentionConfi
              .softmax_scale = config.softmax_scale,
              .dropout = config.dropout,
              .sink = config.sink,
-             .sink_init = config.sink_init}) {
+             .sink_init = config.sink_init,
+             .context_exchange = config.context_exchange}) {
   if (config.qk_norm) {
     q_norm_ = std::make_unique<Norm>(store, config.name + ".q_layernorm", *config.qk_norm, config.head_dim,
                                      config.qk_norm_decay);

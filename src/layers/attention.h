@@ -31,6 +31,7 @@ struct AttentionConfig {
   std::optional<RopeConfig> rope;
   Initializer init, output_init;
   Slice tensor;  ///< cut over TP by heads
+  ContextExchange context_exchange = ContextExchange::kRing;
 };
 
 /// The heads of one TP rank. Where there are fewer key/value heads than ranks, each is held by several of them.

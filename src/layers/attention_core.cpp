@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "kernels/elementwise.h"
+#include "layers/context_attention.h"
 
 namespace conclave {
 
@@ -46,18 +47,19 @@ kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
   return {.rate = static_cast<float>(config_.dropout), .streams = context.random_streams(config_.name + ".dropout")};
 }
 
-Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, Tensor* lse) const {
+Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, std::vector<Tensor>* lse) const {
+  if (!context.groups->part().context.is_whole()) return ContextAttention(context, config_).forward(heads, lse);
   const int64_t batch = heads.q.size(0), sequence = heads.q.size(2);
   const Tensor out = context.empty({sequence, batch, config_.heads * config_.value_dim}, "core_attn.out");
   const Shape rows{batch, config_.heads, sequence};
-  if (lse != nullptr) *lse = context.empty(rows, DType::kF32, "core_attn.lse");
+  if (lse != nullptr) *lse = {context.empty(rows, DType::kF32, "core_attn.lse")};
   const bool logits_wanted = context.observer != nullptr && context.observer->wants_attention_logits();
   const Tensor max_logit = logits_wanted ? context.empty(rows, DType::kF32, "core_attn.max_logit") : Tensor();
   forward_pass(context, {.q = heads.q,
                          .k = heads.k,
                          .v = heads.v,
                          .out = out,
-                         .lse = lse != nullptr ? *lse : Tensor(),
+                         .lse = lse != nullptr ? lse->front() : Tensor(),
                          .mask = mask(context, sequence),
                          .dropout = dropout(context),
                          .scale = static_cast<float>(config_.softmax_scale),
@@ -91,37 +93,44 @@ void AttentionCore::keep_heads(const Context& context, const AttentionHeads& hea
 
 Tensor AttentionCore::forward(const Context& context, const AttentionHeads& heads, AttentionCoreSaved* saved) const {
   if (!context.with_gradient) return run(context, heads, nullptr);
-  saved->lse = std::make_shared<Tensor>();
+  saved->lse = std::make_shared<std::vector<Tensor>>();
   const Tensor out = run(context, heads, saved->lse.get());
   saved->out = context.save("core_attn", out,
                             [this, again = context, q = saved->q, k = saved->k, v = saved->v, lse = saved->lse] {
                               const Tensor keys = k.get();  // brings v
                               return run(again, {q.get(), keys, *v}, lse.get());
                             });
-  if (context.save_policy.action("core_attn") == SaveAction::kRecompute) *saved->lse = Tensor();
+  if (context.save_policy.action("core_attn") == SaveAction::kRecompute) saved->lse->clear();
   return out;
 }
 
 AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dout,
                                        const AttentionCoreSaved& saved) const {
   const Tensor& out = saved.out.get();  // brings lse
-  const Tensor &q = saved.q.get(), &k = saved.k.get(), &v = *saved.v;
-  AttentionHeads gradient;
-  gradient.q = context.empty(q.shape(), "attention.dq");
-  gradient.k = context.empty(k.shape(), "attention.dk");
-  gradient.v = context.empty(v.shape(), "attention.dv");
+  const Tensor& k = saved.k.get();      // brings v
+  const AttentionHeads heads{saved.q.get(), k, *saved.v};
+  if (!context.groups->part().context.is_whole())
+    return ContextAttention(context, config_).backward(heads, out, *saved.lse, dout);
+  return run_backward(context, heads, out, saved.lse->front(), dout);
+}
+
+AttentionHeads AttentionCore::run_backward(const Context& context, const AttentionHeads& heads, const Tensor& out,
+                                           const Tensor& lse, const Tensor& dout) const {
+  const AttentionHeads gradient{context.empty(heads.q.shape(), "attention.dq"),
+                                context.empty(heads.k.shape(), "attention.dk"),
+                                context.empty(heads.v.shape(), "attention.dv")};
   std::optional<Weight> offset;
   if (offset_ != nullptr) offset.emplace(context.store, *offset_);
   kernels::attention_backward(context.stream, {.dout = dout,
-                                               .q = q,
-                                               .k = k,
-                                               .v = v,
+                                               .q = heads.q,
+                                               .k = heads.k,
+                                               .v = heads.v,
                                                .out = out,
-                                               .lse = *saved.lse,
+                                               .lse = lse,
                                                .dq = gradient.q,
                                                .dk = gradient.k,
                                                .dv = gradient.v,
-                                               .mask = mask(context, q.size(2)),
+                                               .mask = mask(context, heads.q.size(2)),
                                                .dropout = dropout(context),
                                                .scale = static_cast<float>(config_.softmax_scale),
                                                .sink = offset ? offset->tensor() : zeros_,

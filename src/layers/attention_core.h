@@ -23,6 +23,7 @@ struct AttentionCoreConfig {
   double dropout = 0;
   AttentionSink sink = AttentionSink::kNone;
   Initializer sink_init = {};  ///< kLearned
+  ContextExchange context_exchange = ContextExchange::kRing;
 };
 
 /// q [B,n,S,D], k [B,g,S,D], v [B,g,S,Dv], rotated; or their gradients.
@@ -32,9 +33,10 @@ struct AttentionHeads {
 
 struct AttentionCoreSaved {
   SavedTensor q, k;
-  std::shared_ptr<Tensor> v;    ///< there once `k` was asked for
-  SavedTensor out;              ///< [S,B,n*Dv]; "core_attn"
-  std::shared_ptr<Tensor> lse;  ///< [B,n,S] f32, there once `out` was asked for
+  std::shared_ptr<Tensor> v;  ///< there once `k` was asked for
+  SavedTensor out;            ///< [S,B,n*Dv]; "core_attn"
+  /// [B,n,S] f32, with CP by run of queries; there once `out` was asked for.
+  std::shared_ptr<std::vector<Tensor>> lse;
 };
 
 class AttentionCore {
@@ -58,8 +60,10 @@ class AttentionCore {
 
   kernels::AttentionMask mask(const Context& context, int64_t sequence) const;
   kernels::AttentionDropout dropout(const Context& context) const;
-  Tensor run(const Context& context, const AttentionHeads& heads, Tensor* lse) const;
   void forward_pass(const Context& context, kernels::AttentionForwardArgs args) const;
+  Tensor run(const Context& context, const AttentionHeads& heads, std::vector<Tensor>* lse) const;
+  AttentionHeads run_backward(const Context& context, const AttentionHeads& heads, const Tensor& out, const Tensor& lse,
+                              const Tensor& dout) const;
 };
 
 }  // namespace conclave

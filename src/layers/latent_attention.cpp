@@ -51,7 +51,8 @@ LatentAttention::LatentAttention(ParameterStore& store, Device& device, const La
              .softmax_scale = config.softmax_scale,
              .dropout = config.dropout,
              .sink = config.sink,
-             .sink_init = config.sink_init}) {
+             .sink_init = config.sink_init,
+             .context_exchange = config.context_exchange}) {
   const int64_t width = config.heads * (config.plain + config.rotated);
   const auto to_heads = [&](const char* name, int64_t in) {
     return std::make_unique<Linear>(store, Linear::Config{.name = config.name + name,

@@ -34,6 +34,7 @@ struct LatentAttentionConfig {
   Initializer init, output_init;
   Slice tensor;                    ///< cut over TP by heads: the up projections, linear_q_proj and linear_proj
   bool sequence_parallel = false;  ///< the down projections see this TP rank's positions
+  ContextExchange context_exchange = ContextExchange::kRing;
 };
 
 /// Parameters: linear_q_proj, or linear_q_down_proj, q_layernorm and linear_q_up_proj; linear_kv_down_proj (rows of the

@@ -10,7 +10,8 @@ ModelPart model_part(const RankLayout& layout, int64_t rank, bool sequence_paral
           .context = {dense.context, sizes.context},
           .expert = {expert.expert, sizes.expert},
           .expert_tensor = {expert.tensor, sizes.expert_tensor},
-          .sequence_parallel = sequence_parallel && sizes.tensor > 1};
+          .sequence_parallel = sequence_parallel && sizes.tensor > 1,
+          .context_exchange = {ContextExchange::kRing}};
 }
 
 }  // namespace conclave

@@ -43,6 +43,7 @@ AttentionConfig attention_config(const ModelSpec& spec, const AttentionSpec& att
   config.qkv_bias = attention.qkv_bias;
   config.projection_bias = attention.projection_bias;
   config.tensor = part.tensor;
+  config.context_exchange = part.exchange_of(index);
   if (attention.qk_norm) {
     config.qk_norm = norm_config(spec.norm, part);
     config.qk_norm->partial = !part.tensor.is_whole();  // each rank norms its own heads
@@ -70,6 +71,7 @@ LatentAttentionConfig latent_config(const ModelSpec& spec, const AttentionSpec& 
   config.q_rank = latent.q_rank;
   config.kv_rank = latent.kv_rank;
   config.tensor = part.tensor;
+  config.context_exchange = part.exchange_of(index);
   config.sequence_parallel = part.sequence_parallel;
   config.plain = latent.plain;
   config.rotated = latent.rotated;
