@@ -14,13 +14,9 @@
 #include "models/gpt.h"
 #include "optim/training_store.h"
 #include "pipeline/executor.h"
+#include "trainer/batch_upload.h"
 
 namespace conclave {
-
-/// Valid tokens of a micro-batch.
-double valid_tokens(const MicroBatch& batch);
-/// Positions 0..S-1 in every sequence, every token counts, ordinals from `first_ordinal` on; tokens and labels 0.
-MicroBatch plain_batch(int64_t batch, int64_t seq_length, int64_t first_ordinal);
 
 /// What one training step gave. On `sim` every number that data decide is 0.
 struct StepResult {
@@ -74,52 +70,63 @@ struct EvaluationSum {
   double tokens = 0;
 };
 
+/// All members of a layout's groups call train_step, evaluate, take_routing and next_logits together; results are of the
+/// whole job and the same on every rank.
 class Engine {
  public:
-  /// `trains`: with gradients and optimizer state. Weights are initialised from options.training.seed.
-  Engine(const Options& options, int64_t vocab, Device& device, bool trains);
+  /// `trains`: with gradients and optimizer state. Weights are initialised from options.training.seed. `groups` must
+  /// outlive the engine.
+  Engine(const Options& options, int64_t vocab, Device& device, bool trains,
+         ProcessGroups& groups = ProcessGroups::single());
 
+  /// `micro_batches` of this data-parallel rank; every one has as many.
   StepResult train_step(std::span<const MicroBatch> micro_batches, const StepRequest& request);
   EvaluationSum evaluate(const MicroBatch& batch);
   /// Reads the routers' statistics and starts them anew. Waits for the device.
   RoutingSummary take_routing();
+  /// Logits [V] after the last token of a batch of one sequence, whose positions follow those in the cache.
+  std::vector<float> next_logits(const MicroBatch& batch, KvCache& cache);
 
   TrainingStore& store() { return *store_; }
-  const GptChunk& chunk() const { return *chunk_; }
+  const std::vector<std::unique_ptr<GptChunk>>& chunks() const { return chunks_; }
   const ModelSpec& spec() const { return spec_; }
   Device& device() { return device_; }
+  ProcessGroups& groups() { return groups_; }
   StepExecutor& executor() { return *executor_; }
   /// Order of work; the same results for every legal one.
   void set_schedule(std::function<std::vector<StepAction>(int64_t)> schedule) { schedule_ = std::move(schedule); }
-  /// Token losses [T] of each micro-batch of a step, row t = s*B + b, as they come.
+  /// Token losses [T] of each micro-batch of a step, row t = s*B + b, as they come; on ranks that hold the output.
   void on_token_losses(std::function<void(int64_t micro_batch, const Tensor& losses)> callback) {
     on_token_losses_ = std::move(callback);
   }
-  /// A context for forward passes from outside (generation).
-  Context inference_context(const BatchInfo& batch, KvCache* cache);
-  DeviceBatch upload(const MicroBatch& batch, double row_weight);
+  DeviceBatch upload(const MicroBatch& batch, double row_weight) { return uploader_->upload(batch, row_weight); }
   /// Forward, and backward from a gradient of ones, of the layers alone: benchmarks.
   void layer_pass(const DeviceBatch& batch, bool backward);
 
  private:
   Options options_;
   Device& device_;
+  ProcessGroups& groups_;
   ModelSpec spec_;
+  PipelinePart pipeline_;
   std::unique_ptr<TrainingStore> store_;
-  std::unique_ptr<GptChunk> chunk_;
+  std::vector<std::unique_ptr<GptChunk>> chunks_;
   std::unique_ptr<SavePolicy> save_policy_;
   std::unique_ptr<StepExecutor> executor_;
+  std::unique_ptr<BatchUploader> uploader_;
   WeightGradientQueue no_gradients_;
   std::function<std::vector<StepAction>(int64_t)> schedule_;
   std::function<void(int64_t, const Tensor&)> on_token_losses_;
 
   struct Progress;
+  std::vector<const TransformerLayer*> moe_layers() const;
+  Tensor zero_sums(int64_t count) const;
+  void sum_over_job(const Tensor& sums) const;
+  LossWeights loss_weights(const MicroBatch& first, int64_t micro_batches) const;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
-  double row_weight(const MicroBatch& batch, int64_t micro_batches) const;
-  void upload_targets(const MicroBatch& batch, const std::vector<int32_t>& labels, const std::vector<float>& mask,
-                      double weight, LossTargets* targets);
-  void upload_predictions(const MicroBatch& batch, int64_t micro_batches, DeviceBatch* out);
-  void finalize(const StepRequest& request, const Progress& progress);
+  void add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const;
+  void finalize(const StepRequest& request, Progress* progress);
+  void clip(const StepRequest& request, Progress* progress);
   void update(const StepRequest& request, Progress* progress);
 };
 

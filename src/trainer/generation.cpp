@@ -30,13 +30,7 @@ std::vector<float> next_logits(Engine& engine, std::span<const int32_t> tokens, 
   host.tokens.assign(tokens.begin(), tokens.end());
   for (int64_t i = 0; i < count; ++i)
     host.position_ids[static_cast<size_t>(i)] = static_cast<int32_t>(cache.length() + i);
-  const DeviceBatch batch = engine.upload(host, 0);
-  const Context context = engine.inference_context(batch.info, &cache);
-  ChunkState state;
-  const LayerMessage hidden = engine.chunk().forward(context, batch.tokens, {}, &state);
-  cache.advance(count);
-  const Tensor logits = engine.chunk().logits(context, hidden.hidden.slice(count - 1, count));
-  return to_host<float>(context.stream, logits);
+  return engine.next_logits(host, cache);
 }
 
 void check_request(const ModelSpec& spec, const GenerationRequest& request) {
