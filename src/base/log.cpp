@@ -42,7 +42,11 @@ spdlog::level::level_enum native(LogLevel level) {
   return spdlog::level::info;
 }
 
+thread_local bool quiet_thread = false;
+
 }  // namespace
+
+void set_quiet_thread(bool quiet) { quiet_thread = quiet; }
 
 void set_log_level(LogLevel level) { log().logger->set_level(native(level)); }
 
@@ -65,7 +69,7 @@ void set_before_log_line(std::function<void()> call) {
 }
 
 void log_line(LogLevel level, std::string_view text) {
-  if (!log().logger->should_log(native(level))) return;
+  if (!log().logger->should_log(native(level)) || (quiet_thread && level < LogLevel::kError)) return;
   std::string line;
   {
     const std::lock_guard lock(log().mutex);

@@ -19,6 +19,8 @@ void set_log_prefix(std::string prefix);
 /// Called before each line that is written, from the thread that writes it; for a progress bar that must make way.
 /// Empty: nothing.
 void set_before_log_line(std::function<void()> call);
+/// From now on this thread's lines are dropped, save errors: one rank speaks for all.
+void set_quiet_thread(bool quiet);
 void log_line(LogLevel level, std::string_view text);
 
 template <typename... Values>

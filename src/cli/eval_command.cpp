@@ -24,6 +24,7 @@ int64_t evaluation_batch(const LoadedModel& model) {
 }
 
 void print_report(const LoadedModel& model, const std::string& what, const EvaluationReport& report) {
+  if (model.groups->rank() != 0) return;
   if (model.options.bench.json) {
     Json json = Json::object();
     json["what"] = what;
@@ -39,7 +40,8 @@ void print_report(const LoadedModel& model, const std::string& what, const Evalu
 }
 
 EvaluationReport evaluate_with_progress(LoadedModel& model, std::span<const int32_t> tokens) {
-  ProgressDisplay display(ProgressDisplay::mode_from_option(model.options.logging.progress));
+  const bool speaks = model.groups->rank() == 0;
+  ProgressDisplay display(ProgressDisplay::mode_from_option(speaks ? model.options.logging.progress : "none"));
   const int64_t batch = evaluation_batch(model);
   const EvaluationReport report = evaluate_tokens(*model.engine, tokens, batch, [&](double share) {
     display.update(
@@ -75,21 +77,19 @@ void evaluate_files(LoadedModel& model, const std::vector<std::string>& prefixes
 void evaluate_split(LoadedModel& model, const std::string& name) {
   const Split split = name == "train" ? Split::kTrain : name == "valid" ? Split::kValid : Split::kTest;
   const BatchSource source(whole_batch_config(model.options, model.tokenizer.get(), model.engine->spec().vocab));
-  const auto stream = source.stream(split, {.micro_batch_size = evaluation_batch(model), .drop_last = false});
+  const EvaluationSum sum = evaluate_stream(*model.engine, source, split, evaluation_batch(model));
   EvaluationReport report;
-  while (const auto batch = stream->next()) {
-    if (batch->batch == 0) break;
-    const EvaluationSum sum = model.engine->evaluate(*batch);
-    report.loss_sum += sum.loss_sum;
-    report.tokens += sum.tokens;
-  }
+  report.loss_sum = sum.loss_sum;
+  report.tokens = sum.tokens;
   print_report(model, name + " split", report);
 }
 
 }  // namespace
 
-int eval_command(const Words& words) {
-  LoadedModel model = load_model(command_options(Command::kEval, words), Command::kEval);
+namespace {
+
+int evaluate_all(World& world, const ParsedOptions& parsed) {
+  LoadedModel model = load_model(parsed, Command::kEval, world);
   const std::vector<std::string>& data_path = model.options.data.data_path;
   CONCLAVE_USER_CHECK(!data_path.empty() || !model.options.eval.text_file.empty(),
                       "what shall be evaluated? give --text-file FILES or --data-path PREFIXES");
@@ -101,5 +101,9 @@ int eval_command(const Words& words) {
   evaluate_files(model, data_path.empty() ? std::vector<std::string>{} : parse_data_path(data_path).prefixes);
   return 0;
 }
+
+}  // namespace
+
+int eval_command(const Words& words) { return run_job(command_options(Command::kEval, words), evaluate_all); }
 
 }  // namespace conclave

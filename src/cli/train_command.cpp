@@ -47,8 +47,10 @@ int train_command(const Words& words) {
     const CheckpointReader reader(plan_load(checkpoint)->location.directory);
     take_architecture(parsed, reader.state().at("options"));
   }
-  TrainingRun run(parsed);
-  return static_cast<int>(run.run());
+  return run_job(std::move(parsed), [](World& world, const ParsedOptions& options) {
+    TrainingRun run(options, world);
+    return static_cast<int>(run.run());
+  });
 }
 
 }  // namespace conclave

@@ -51,6 +51,11 @@ struct ParallelOptions {
   bool ep_overlap_early_attn_memory_release = false;
   bool overlap_dispatch_backward_with_experts_wgrad = false;
 
+  // Ranks.
+  int64_t ranks_as_threads = 1;
+  bool check_collectives = false;
+  int64_t distributed_timeout_minutes = 10;
+
   bool fake_process_group = false;
 };
 

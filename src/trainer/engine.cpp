@@ -34,15 +34,15 @@ StoreConfig store_config(const Options& options) {
           .bucket_count = parallel.ddp_num_buckets,
           .overlap_grad_reduce = parallel.overlap_grad_reduce,
           .overlap_param_gather = parallel.overlap_param_gather,
-          .grad_reduce_in_bf16 = options.optimizer.grad_reduce_in_bf16};
+          .grad_reduce_in_bf16 = options.precision.grad_reduce_in_bf16};
 }
 
 }  // namespace
 
 // What the callbacks of one step share.
 struct Engine::Progress {
-  Tensor loss_sums;        // [2 + depths] f64: masked loss, valid tokens; by prediction depth the sum over micro-batches
-                           // of loss per valid token
+  Tensor loss_sums;  // [2 + depths] f64: masked loss, valid tokens; by prediction depth the sum over micro-batches
+                     // of loss per valid token
   int64_t micro_batches = 0;  // of the step, over all data-parallel ranks
   ClipResult clip;
   std::vector<double> sums;  // loss_sums of the whole job
@@ -80,8 +80,7 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
                                                               .seed = static_cast<uint64_t>(options.training.seed),
                                                               .groups = &groups_,
                                                               .part = pipeline_});
-  uploader_ =
-      std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
+  uploader_ = std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
   schedule_ = [this](int64_t micro_batches) { return training_actions(pipeline_, micro_batches); };
 }
 
@@ -150,18 +149,16 @@ StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const
 
 void Engine::add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const {
   const Stream stream = device_.default_stream();
-  kernels::masked_sum(
-      stream,
-      {.values = loss.token_loss, .mask = batch.targets.mask, .out = progress->loss_sums.slice(0, 2)});
+  kernels::masked_sum(stream,
+                      {.values = loss.token_loss, .mask = batch.targets.mask, .out = progress->loss_sums.slice(0, 2)});
   for (size_t depth = 0; depth < loss.prediction_losses.size(); ++depth) {
     const Tensor sums = zero_sums(2);
     kernels::masked_sum(
-        stream,
-        {.values = loss.prediction_losses[depth], .mask = batch.further_targets[depth].mask, .out = sums});
+        stream, {.values = loss.prediction_losses[depth], .mask = batch.further_targets[depth].mask, .out = sums});
     const auto at = static_cast<int64_t>(2 + depth);
-    kernels::scale(stream, {.x = sums.slice(0, 1),
-                            .y = progress->loss_sums.slice(at, at + 1),
-                            .accumulate = kernels::Accumulate::kAdd});
+    kernels::scale(
+        stream,
+        {.x = sums.slice(0, 1), .y = progress->loss_sums.slice(at, at + 1), .accumulate = kernels::Accumulate::kAdd});
   }
   if (on_token_losses_) on_token_losses_(batch.info.index, loss.token_loss);
 }
@@ -243,14 +240,13 @@ std::vector<float> Engine::next_logits(const MicroBatch& batch, KvCache& cache) 
   const DeviceBatch on_device = uploader_->upload(batch, 0);
   Tensor logits =
       Tensor::empty(device_, {spec_.vocab}, DType::kF32, {MemoryCategory::kActivations, "logits of the next token"});
-  executor_->forward_only(
-      1, {.batch = [&](int64_t) { return on_device; },
-          .prepare = [&](int64_t, Context& context) { context.cache = &cache; },
-          .result =
-              [&](const Context& context, const DeviceBatch&, const LayerMessage& hidden) {
-                const Tensor last = hidden.hidden.slice(batch.seq_length - 1, batch.seq_length);
-                logits = chunks_.back()->logits(context, last).view({spec_.vocab});
-              }});
+  executor_->forward_only(1, {.batch = [&](int64_t) { return on_device; },
+                              .prepare = [&](int64_t, Context& context) { context.cache = &cache; },
+                              .result =
+                                  [&](const Context& context, const DeviceBatch&, const LayerMessage& hidden) {
+                                    const Tensor last = hidden.hidden.slice(batch.seq_length - 1, batch.seq_length);
+                                    logits = chunks_.back()->logits(context, last).view({spec_.vocab});
+                                  }});
   cache.advance(batch.seq_length);
   groups_.of(GroupKind::kPipeline)
       .broadcast(stream, logits, static_cast<int>(pipeline_.loss_rank()), "logits of the next token");

@@ -70,8 +70,8 @@ struct EvaluationSum {
   double tokens = 0;
 };
 
-/// All members of a layout's groups call train_step, evaluate, take_routing and next_logits together; results are of the
-/// whole job and the same on every rank.
+/// All members of a layout's groups call train_step, evaluate, take_routing and next_logits together; results are of
+/// the whole job and the same on every rank.
 class Engine {
  public:
   /// `trains`: with gradients and optimizer state. Weights are initialised from options.training.seed. `groups` must

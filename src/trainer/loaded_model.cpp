@@ -15,7 +15,17 @@ namespace conclave {
 
 namespace {
 
-LoadedModel open_hugging_face(ParsedOptions parsed, Command command) {
+// The groups of this rank, and of passes that its command makes.
+void lay_out(LoadedModel& model, Command command, World& world) {
+  // Text is generated one position at a time, which nobody can share out.
+  if (command == Command::kGenerate) model.options.parallel.sequence_parallel = false;
+  CONCLAVE_USER_CHECK(command != Command::kGenerate || model.options.parallel.context_parallel_size == 1,
+                      "text is generated without --context-parallel-size; got {}; drop it",
+                      model.options.parallel.context_parallel_size);
+  model.groups = make_job_groups(model.options, world);
+}
+
+LoadedModel open_hugging_face(ParsedOptions parsed, Command command, World& world) {
   const HuggingFaceWeights weights(*parsed.options.checkpoint.load_hf);
   for (const std::string& line : take_hugging_face(parsed, weights)) log_info("{}", line);
   constexpr int64_t kLongest = 2048;
@@ -23,18 +33,19 @@ LoadedModel open_hugging_face(ParsedOptions parsed, Command command) {
     parsed.options.model.seq_length = std::min(parsed.options.model.max_position_embeddings, kLongest);
   LoadedModel model;
   model.options = checked_options(parsed, command);
+  lay_out(model, command, world);
   model.device = make_device(model.options.device.device);
   model.tokenizer = make_run_tokenizer(model.options.tokenizer, 0);
-  model.engine = std::make_unique<Engine>(model.options, weights.spec().vocab, *model.device, false);
+  model.engine = std::make_unique<Engine>(model.options, weights.spec().vocab, *model.device, false, *model.groups);
   load_engine(*model.engine, weights);
   return model;
 }
 
 }  // namespace
 
-LoadedModel load_model(ParsedOptions parsed, Command command) {
+LoadedModel load_model(ParsedOptions parsed, Command command, World& world) {
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
-  if (checkpoint.load_hf && !checkpoint.load) return open_hugging_face(std::move(parsed), command);
+  if (checkpoint.load_hf && !checkpoint.load) return open_hugging_face(std::move(parsed), command, world);
   if (!checkpoint.load) throw UsageError("which model? give --load DIR, a run directory or a checkpoint in it");
   const auto found = find_checkpoint(*checkpoint.load, checkpoint.ckpt_step);
   CONCLAVE_USER_CHECK(found.has_value(),
@@ -50,6 +61,7 @@ LoadedModel load_model(ParsedOptions parsed, Command command) {
   if (parsed.options.model.seq_length == 0) parsed.options.model.seq_length = saved->at("seq-length").as_int();
   model.options = checked_options(parsed, command);
   model.iteration = reader.iteration();
+  lay_out(model, command, world);
   model.device = make_device(model.options.device.device);
   model.tokenizer = make_run_tokenizer(model.options.tokenizer, model.options.model.vocab_size);
   const int64_t vocab = reader.state().at("vocab_size").as_int();
@@ -57,8 +69,8 @@ LoadedModel load_model(ParsedOptions parsed, Command command) {
       model.tokenizer == nullptr || model.tokenizer->vocab_size() <= vocab,
       "the tokenizer has {} tokens, the model was trained with {}; give the tokenizer that it was trained with",
       model.tokenizer->vocab_size(), vocab);
-  model.engine = std::make_unique<Engine>(model.options, vocab, *model.device, false);
-  load_engine(*model.engine, reader.directory(), false, *make_self_communicator("world"));
+  model.engine = std::make_unique<Engine>(model.options, vocab, *model.device, false, *model.groups);
+  load_engine(*model.engine, reader.directory(), false, world.all());
   return model;
 }
 

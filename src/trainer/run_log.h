@@ -32,7 +32,8 @@ struct StepLog {
 
 class RunLog {
  public:
-  RunLog(const Options& options, const ModelSpec& spec, Device& device, const RunState& state);
+  /// `speaks`: this rank writes; others take part in what is measured together and keep silent.
+  RunLog(const Options& options, const ModelSpec& spec, Device& device, const RunState& state, bool speaks);
   ~RunLog();
 
   /// Every iteration; tells at each log interval. Reads the routers' statistics then.
@@ -51,7 +52,8 @@ class RunLog {
 
  private:
   class Implementation;
-  std::unique_ptr<Implementation> implementation_;
+  int64_t log_interval_;
+  std::unique_ptr<Implementation> implementation_;  ///< null: silent
 };
 
 }  // namespace conclave

@@ -1,4 +1,4 @@
-// Loss and perplexity of a model on a text or a row of tokens.
+// Loss and perplexity of a model on a text, a row of tokens or a split of data.
 #pragma once
 
 #include <cstdint>
@@ -19,5 +19,8 @@ struct EvaluationReport {
 /// every token but the first from those before it in its window.
 EvaluationReport evaluate_tokens(Engine& engine, std::span<const int32_t> tokens, int64_t batch,
                                  const std::function<void(double share)>& progress);
+
+/// A whole split, once: every data-parallel rank its part of each slice.
+EvaluationSum evaluate_stream(Engine& engine, const BatchSource& source, Split split, int64_t batch);
 
 }  // namespace conclave

@@ -18,6 +18,15 @@
 namespace conclave {
 namespace {
 
+int64_t data_rank(const ProcessGroups& groups) { return groups.layout().dense(groups.rank()).data; }
+
+// Takes part in a pass without counting for anything.
+MicroBatch empty_batch(int64_t seq_length) {
+  MicroBatch batch = plain_batch(1, seq_length, 0);
+  std::fill(batch.loss_mask.begin(), batch.loss_mask.end(), 0.0f);
+  return batch;
+}
+
 bool saves(const Options& options) { return options.checkpoint.save.has_value(); }
 
 // What has to look inside this step, if anything.
@@ -36,18 +45,18 @@ SuspectStep::SuspectStep(const char* what, double found, double limit)
       kind(what),
       value(found) {}
 
-TrainingRun::TrainingRun(const ParsedOptions& parsed)
-    : parsed_(parsed), options_(checked_options(parsed, Command::kTrain)) {
+TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
+    : parsed_(parsed), options_(checked_options(parsed, Command::kTrain)), world_(world) {
   if (const std::string inactive = inactive_summary(parsed); !inactive.empty()) log_info("{}", inactive);
   for (const std::string& warning : option_warnings(options_)) log_warning("{}", warning);
   device_ = make_device(options_.device.device);
-  world_ = make_self_communicator("world");
+  groups_ = make_job_groups(options_, world);
   tokenizer_ = make_run_tokenizer(options_.tokenizer, options_.model.vocab_size);
   const int64_t vocab = run_vocab_size(options_, tokenizer_.get());
   rates_ = std::make_unique<RateSchedule>(options_);
   batches_ = std::make_unique<BatchSchedule>(options_.training, data_parallel_size(options_.parallel),
                                              options_.model.seq_length);
-  engine_ = std::make_unique<Engine>(options_, vocab, *device_, true);
+  engine_ = std::make_unique<Engine>(options_, vocab, *device_, true, *groups_);
   state_.run_id = new_run_id();
   load();
   if (saves(options_)) {
@@ -55,12 +64,13 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed)
     settings.run_directory = *options_.checkpoint.save;
     settings.mode = options_.checkpoint.async_save ? SaveMode::kBackground : SaveMode::kNow;
     settings.retention = {options_.checkpoint.save_retain_interval, options_.checkpoint.keep_last};
-    writer_ = std::make_unique<CheckpointWriter>(settings, *world_, device_->default_stream());
+    writer_ = std::make_unique<CheckpointWriter>(settings, world_.all(), device_->default_stream());
   }
-  log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_);
+  log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_, world_.rank() == 0);
   if (loaded_from_) log_->loaded(state_.iteration, *loaded_from_);
   timer_ = std::make_unique<StepTimer>(*engine_, options_.logging.timing_log_level);
-  rejections_ = std::make_unique<RejectionTracker>(options_.training.result_rejected_tracker_filename, state_.run_id);
+  rejections_ = std::make_unique<RejectionTracker>(
+      world_.rank() == 0 ? options_.training.result_rejected_tracker_filename : std::nullopt, state_.run_id);
   if (!device_->is_sim()) open_data();
   first_iteration_ = state_.iteration;
 }
@@ -76,9 +86,9 @@ void TrainingRun::load() {
   const CheckpointReader reader(plan->location.directory);
   // A model that was converted or upcycled has no run behind it.
   const bool fresh = plan->fresh_run || !reader.state().contains("run");
-  load_engine(*engine_, plan->location.directory, plan->optimizer && !fresh, *world_);
+  load_engine(*engine_, plan->location.directory, plan->optimizer && !fresh, world_.all());
   origin_ = find_origin(reader.state());
-  if (saves(options_)) {
+  if (saves(options_) && world_.rank() == 0) {
     const std::filesystem::path run = std::filesystem::path(plan->location.directory).parent_path();
     keep_side_files((run / kHuggingFaceFolder).string(), *options_.checkpoint.save);
   }
@@ -108,16 +118,19 @@ void TrainingRun::open_data() {
   source_ =
       std::make_unique<BatchSource>(run_batch_config(options_, tokenizer_.get(), engine_->spec().vocab), state_.data);
   stream_ = source_->stream(Split::kTrain, {.micro_batch_size = options_.training.micro_batch_size,
+                                            .data_parallel_rank = data_rank(*groups_),
+                                            .data_parallel_size = groups_->layout().data_size(),
                                             .consumed_samples = state_.consumed_samples,
                                             .workers = options_.data.num_workers});
 }
 
 std::vector<MicroBatch> TrainingRun::next_batches(int64_t global_batch_size) {
-  const int64_t micro = options_.training.micro_batch_size;
+  const int64_t micro = options_.training.micro_batch_size, ranks = groups_->layout().data_size();
   std::vector<MicroBatch> out;
-  for (int64_t i = 0; i < global_batch_size / micro; ++i) {
+  for (int64_t i = 0; i < global_batch_size / (micro * ranks); ++i) {
     if (device_->is_sim()) {
-      out.push_back(plain_batch(micro, options_.model.seq_length, state_.consumed_samples + i * micro));
+      const int64_t first = state_.consumed_samples + (i * ranks + data_rank(*groups_)) * micro;
+      out.push_back(plain_batch(micro, options_.model.seq_length, first));
       continue;
     }
     std::optional<MicroBatch> next = stream_->next();
@@ -132,7 +145,7 @@ std::vector<MicroBatch> TrainingRun::next_batches(int64_t global_batch_size) {
 ExitCode TrainingRun::run() {
   const StopSignals signals;
   try {
-    while (!end_reason()) {
+    while (!ends()) {
       train_iteration();
       evaluate_if_due();
       save_if_due();
@@ -322,7 +335,10 @@ void TrainingRun::evaluate(Split split, int64_t round) {
   const TrainingOptions& training = options_.training;
   const int64_t per_round = training.eval_iters * training.eval_global_batch_size;
   const bool whole = training.full_validation && split == Split::kValid;
+  const int64_t ranks = groups_->layout().data_size();
   const auto stream = source_->stream(split, {.micro_batch_size = training.eval_micro_batch_size,
+                                              .data_parallel_rank = data_rank(*groups_),
+                                              .data_parallel_size = ranks,
                                               .consumed_samples = whole ? 0 : round * per_round,
                                               .drop_last = !whole,
                                               .workers = options_.data.num_workers});
@@ -330,11 +346,13 @@ void TrainingRun::evaluate(Split split, int64_t round) {
   int64_t samples = 0;
   while (whole || samples < per_round) {
     const std::optional<MicroBatch> batch = stream->next();
-    if (!batch || batch->batch == 0) break;
-    const EvaluationSum part = engine_->evaluate(*batch);
+    const bool some = batch && batch->batch > 0;
+    // The last slice of a whole split can be empty on some ranks.
+    if (largest_over_job(some ? 1 : 0) == 0) break;
+    const EvaluationSum part = engine_->evaluate(some ? *batch : empty_batch(options_.model.seq_length));
     total.loss_sum += part.loss_sum;
     total.tokens += part.tokens;
-    samples += batch->batch;
+    samples += training.eval_micro_batch_size * ranks;
     log_->evaluating(split, samples, whole ? 0 : per_round);
   }
   log_->evaluated(state_.iteration, split, total.loss_sum / std::max(total.tokens, 1.0));
@@ -379,7 +397,7 @@ void TrainingRun::save() {
   for (const SaveReport& report : writer_->poll()) log_->saved(report);
 }
 
-std::optional<std::string> TrainingRun::end_reason() const {
+std::optional<std::string> TrainingRun::own_end_reason() const {
   const TrainingOptions& training = options_.training;
   if (stop_signal() != 0) return "asked to stop";
   if (training.train_samples > 0 ? state_.consumed_samples >= training.train_samples
@@ -397,8 +415,24 @@ std::optional<std::string> TrainingRun::end_reason() const {
   return std::nullopt;
 }
 
+int64_t TrainingRun::largest_over_job(int64_t value) const {
+  if (world_.size() == 1 || device_->is_sim()) return value;
+  const Tensor x =
+      from_host<int64_t>(*device_, {1}, std::vector<int64_t>{value}, {MemoryCategory::kWorkspace, "votes"});
+  world_.all().all_reduce(device_->default_stream(), x, ReduceOp::kMax, "votes");
+  return to_host<int64_t>(device_->default_stream(), x)[0];
+}
+
+// A signal or the clock may reach one rank before another: all go by the first.
+bool TrainingRun::ends() {
+  const std::optional<std::string> own = own_end_reason();
+  if (largest_over_job(own ? 1 : 0) == 0) return false;
+  end_reason_ = own.value_or("another rank was asked to stop");
+  return true;
+}
+
 void TrainingRun::finish() {
-  const std::string reason = *end_reason();
+  const std::string reason = *end_reason_;
   const bool complete = reason == "done" || reason == "--skip-train";
   log_->end_of_training(reason);
   if (!repeats_.empty()) {

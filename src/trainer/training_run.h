@@ -9,11 +9,12 @@
 #include "base/clock.h"
 #include "base/exit_code.h"
 #include "checkpoint/writer.h"
-#include "comm/communicator.h"
+#include "comm/world.h"
 #include "config/parse.h"
 #include "convert/hf_state.h"
 #include "schedule/batch_schedule.h"
 #include "trainer/engine.h"
+#include "trainer/job.h"
 #include "trainer/rates.h"
 #include "trainer/result_check.h"
 #include "trainer/run_data.h"
@@ -33,10 +34,12 @@ class SuspectStep : public Error {
   double value;
 };
 
-/// One training run in one process: built from options that were checked, then run() to its end.
+/// One rank's part in a training run: built from options that were checked, then run() to its end. All ranks do the
+/// same in the same order; rank 0 writes what people and programs read.
 class TrainingRun {
  public:
-  explicit TrainingRun(const ParsedOptions& parsed);
+  /// `world` must outlive the run.
+  TrainingRun(const ParsedOptions& parsed, World& world);
   ~TrainingRun();
 
   /// Trains, evaluates, saves. SIGINT and SIGTERM end it after the step under way, saved.
@@ -49,7 +52,8 @@ class TrainingRun {
   ParsedOptions parsed_;
   Options options_;
   std::unique_ptr<Device> device_;
-  std::unique_ptr<Communicator> world_;
+  World& world_;
+  std::unique_ptr<ProcessGroups> groups_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<BatchSource> source_;
@@ -67,7 +71,8 @@ class TrainingRun {
   LayerStatistics* watching_ = nullptr;  ///< of the step under way, if anything looks inside
   RepeatStatistics repeats_;             ///< --rerun-mode report_stats
   int64_t last_saved_ = -1;
-  int64_t first_iteration_ = 0;  ///< of this process
+  int64_t first_iteration_ = 0;            ///< of this process
+  std::optional<std::string> end_reason_;  ///< as all ranks agreed
 
   void load();
   void open_data();
@@ -88,7 +93,9 @@ class TrainingRun {
   void save();
   Json checkpoint_state() const;
   void load_hugging_face();
-  std::optional<std::string> end_reason() const;
+  std::optional<std::string> own_end_reason() const;
+  bool ends();
+  int64_t largest_over_job(int64_t value) const;
   void finish();
 };
 

@@ -9,27 +9,12 @@
 namespace conclave {
 namespace {
 
-// Sizes above 1 that are refused anyway need no second complaint about the number of ranks.
-bool grid_is_built(const ParallelOptions& parallel) {
-  const std::pair<const char*, int64_t> sizes[] = {
-      {"tensor-model-parallel-size", parallel.tensor_model_parallel_size},
-      {"pipeline-model-parallel-size", parallel.pipeline_model_parallel_size},
-      {"context-parallel-size", parallel.context_parallel_size},
-      {"expert-model-parallel-size", parallel.expert_model_parallel_size},
-      {"expert-tensor-parallel-size", parallel.expert_tensor_parallel_size}};
-  for (const auto& [key, size] : sizes) {
-    if (size > 1 && option_row(key).status == OptionClass::kUnavailable) return false;
-  }
-  return true;
-}
-
 void check_grids(Rules& rules) {
   const ParallelOptions& parallel = rules.resolved.parallel;
   const int64_t dense =
       parallel.tensor_model_parallel_size * parallel.context_parallel_size * parallel.pipeline_model_parallel_size;
   const int64_t expert = parallel.expert_tensor_parallel_size * parallel.expert_model_parallel_size *
                          parallel.pipeline_model_parallel_size;
-  if (!grid_is_built(parallel)) return;
   rules.refuse(parallel.world_size % dense != 0,
                "the number of ranks must be divisible by tensor * context * pipeline size; got {} ranks and {}; start "
                "another number of ranks",
@@ -68,6 +53,17 @@ void check_tensor_and_expert(Rules& rules) {
                  "--num-query-groups must be a multiple or a divisor of --tensor-model-parallel-size; got {} and {}; "
                  "change one of them",
                  groups, tensor);
+    const int64_t share = 2 * parallel.context_parallel_size;
+    rules.refuse(
+        parallel.sequence_parallel && parallel.context_parallel_size == 1 && model.seq_length % tensor != 0,
+        "--sequence-parallel shares positions: --seq-length must be divisible by --tensor-model-parallel-size; "
+        "got {} and {}; change one of them",
+        model.seq_length, tensor);
+    rules.refuse(parallel.sequence_parallel && parallel.context_parallel_size > 1 && model.seq_length % share == 0 &&
+                     model.seq_length / parallel.context_parallel_size % tensor != 0,
+                 "--sequence-parallel shares positions: --seq-length over --context-parallel-size must be divisible by "
+                 "--tensor-model-parallel-size; got {} and {}; change one of them",
+                 model.seq_length / parallel.context_parallel_size, tensor);
     rules.refuse(rules.raw.moe.num_experts > 0 && !rules.raw.parallel.sequence_parallel,
                  "experts with --tensor-model-parallel-size above 1 need --sequence-parallel; got {}; add it", tensor);
   }
@@ -100,6 +96,18 @@ void check_context(Rules& rules) {
                "--cp-comm-type a2a shares heads: heads of a tensor rank must be divisible by --context-parallel-size; "
                "got {} and {}; choose p2p",
                heads, context);
+  const int64_t groups =
+      rules.resolved.model.num_query_groups / std::max<int64_t>(parallel.tensor_model_parallel_size, 1);
+  const int64_t inner = contains(parallel.cp_comm_type, "a2a")       ? context
+                        : contains(parallel.cp_comm_type, "a2a+p2p") ? (levels.empty() ? 1 : levels.front())
+                                                                     : 1;
+  rules.refuse(
+      context > 1 && groups % inner != 0,
+      "--cp-comm-type a2a shares key/value heads too: --num-query-groups over --tensor-model-parallel-size must "
+      "be divisible by the ranks that exchange heads; got {} and {}; choose p2p",
+      groups, inner);
+  rules.refuse(contains(parallel.cp_comm_type, "a2a+p2p") && levels.size() > 2,
+               "--hierarchical-context-parallel-sizes has two levels, heads and ring; got {}; give two", levels.size());
 }
 
 }  // namespace

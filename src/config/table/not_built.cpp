@@ -23,12 +23,6 @@ struct UnbuiltValues {
 };
 
 const UnbuiltOption kUnbuiltOptions[] = {
-    // Layouts of more than one rank.
-    {"tensor-model-parallel-size", "tensor parallelism"},
-    {"context-parallel-size", "context parallelism"},
-    {"expert-model-parallel-size", "expert parallelism"},
-    {"expert-tensor-parallel-size", "expert tensor parallelism", {"1"}},
-    {"hierarchical-context-parallel-sizes", "context parallelism"},
     {"use-megatron-fsdp", "fully sharded data parallelism"},
     {"fake-process-group", "pretended process groups"},
     // Model.

@@ -25,6 +25,18 @@ void add_grid(OptionRows& rows) {
   CONCLAVE_OPTION(parallel, use_tp_pp_dp_mapping, "Pipeline ranks are neighbours instead of data-parallel ones.");
 }
 
+void add_ranks(OptionRows& rows) {
+  constexpr OptionGroup group = OptionGroup::kParallel;
+  CONCLAVE_OPTION(parallel, ranks_as_threads,
+                  "Run this many ranks as threads of one process, without a launcher; --threads is for each.")
+      .at_least(1);
+  CONCLAVE_OPTION(parallel, check_collectives,
+                  "Ranks compare name, type and size of every exchange; a mismatch names both sides.");
+  CONCLAVE_OPTION(parallel, distributed_timeout_minutes,
+                  "A rank that waits longer for others ends the job and names who never came.")
+      .at_least(1);
+}
+
 void add_pipeline(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kParallel;
   CONCLAVE_OPTION(parallel, num_layers_per_virtual_pipeline_stage, "Layers of one model chunk.").at_least(0);
@@ -86,7 +98,6 @@ void add_communication_names(OptionRows& rows) {
        {"wgrad-deferral-limit", kInt, "0", "How many of them."},
        {"disable-symmetric-registration", kFlag, "", "Registration of communication buffers."},
        {"distributed-backend", kString, "nccl", "Another implementation's communication library."},
-       {"distributed-timeout-minutes", kInt, "10", "Time-out of collectives between ranks."},
        {"distributed-timeout-seconds-after-init", kInt, "", "Time-out of collectives between ranks."},
        {"flight-recorder-dump-on-timeout", kFlag, "true", "Another library's trace of collectives."},
        {"flight-recorder-dump-path", kString, "", "Another library's trace of collectives."},
@@ -124,6 +135,7 @@ void add_parallel_rows(OptionRows& rows) {
   using enum OptionType;
   constexpr OptionGroup group = OptionGroup::kParallel;
   add_grid(rows);
+  add_ranks(rows);
   add_pipeline(rows);
   add_data_parallel(rows);
   add_overlap(rows);
