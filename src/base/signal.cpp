@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
+#include <mutex>
 
 #include "base/exit_code.h"
 
@@ -11,7 +13,12 @@ namespace {
 
 std::atomic<int> received{0};
 static_assert(std::atomic<int>::is_always_lock_free, "the handler may run at any instruction");
-std::atomic<bool> installed{false};
+
+// Those alive, and the handlers that were there before the first.
+std::mutex mutex;
+int alive = 0;
+struct sigaction old_interrupt {};
+struct sigaction old_terminate {};
 
 void on_signal(int number) {
   int none = 0;
@@ -23,20 +30,22 @@ void on_signal(int number) {
 }  // namespace
 
 StopSignals::StopSignals() {
-  CONCLAVE_CHECK(!installed.exchange(true), "only one StopSignals may live");
+  const std::lock_guard lock(mutex);
+  if (alive++ > 0) return;
   received = 0;
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &old_interrupt_);
-  sigaction(SIGTERM, &action, &old_terminate_);
+  sigaction(SIGINT, &action, &old_interrupt);
+  sigaction(SIGTERM, &action, &old_terminate);
 }
 
 StopSignals::~StopSignals() {
-  sigaction(SIGINT, &old_interrupt_, nullptr);
-  sigaction(SIGTERM, &old_terminate_, nullptr);
-  installed = false;
+  const std::lock_guard lock(mutex);
+  if (--alive > 0) return;
+  sigaction(SIGINT, &old_interrupt, nullptr);
+  sigaction(SIGTERM, &old_terminate, nullptr);
 }
 
 int stop_signal() { return received.load(); }

@@ -41,7 +41,7 @@ void print_report(const LoadedModel& model, const std::string& what, const Evalu
 
 EvaluationReport evaluate_with_progress(LoadedModel& model, std::span<const int32_t> tokens) {
   const bool speaks = model.groups->rank() == 0;
-  ProgressDisplay display(ProgressDisplay::mode_from_option(speaks ? model.options.logging.progress : "none"));
+  ProgressDisplay display(ProgressDisplay::mode_from_option(speaks ? model.options.logging.progress : "off"));
   const int64_t batch = evaluation_batch(model);
   const EvaluationReport report = evaluate_tokens(*model.engine, tokens, batch, [&](double share) {
     display.update(
