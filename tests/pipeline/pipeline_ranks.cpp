@@ -2,7 +2,6 @@
 
 #include <random>
 
-#include "comm/call.h"
 #include "config/parse.h"
 #include "config/resolve.h"
 #include "kernels/elementwise.h"
@@ -15,6 +14,9 @@ namespace {
 constexpr int64_t kVocab = 40;
 constexpr uint64_t kSeed = 77;
 
+const Words kExperts = {"--moe-ffn-hidden-size", "24",   "--num-experts",    "4",         "--moe-router-topk", "2",
+                        "--moe-aux-loss-coeff",  "0.01", "--moe-layer-freq", "[1,0,1,1]", "--moe-grouped-gemm"};
+
 const Words kModel = {"--num-layers",
                       "4",
                       "--hidden-size",
@@ -25,17 +27,6 @@ const Words kModel = {"--num-layers",
                       "10",
                       "--ffn-hidden-size",
                       "24",
-                      "--moe-ffn-hidden-size",
-                      "24",
-                      "--num-experts",
-                      "4",
-                      "--moe-router-topk",
-                      "2",
-                      "--moe-aux-loss-coeff",
-                      "0.01",
-                      "--moe-layer-freq",
-                      "[1,0,1,1]",
-                      "--moe-grouped-gemm",
                       "--swiglu",
                       "--disable-bias-linear",
                       "--normalization",
@@ -93,14 +84,14 @@ DeviceBatch make_batch(Device& device, const ModelSpec& spec, int64_t index, int
 // One rank with its part of the model.
 class Rank {
  public:
-  Rank(const PipelineCase& test, World& world)
+  Rank(const PipelineCase& test, World& world, const char* device)
       : test_(test),
         options_(pipeline_options(test)),
-        device_(make_device("cpu")),
+        device_(make_device(device)),
         store_(*device_, DType::kF32),
         spec_(make_model_spec(options_, kVocab)),
         placement_(place_layers(placement_args(options_))),
-        groups_(pipeline_groups(world, layout_sizes(options_))),
+        groups_(pipeline_groups(world, layout_sizes(options_), test.sequence)),
         policy_(make_save_policy({test.recompute_modules})) {
     PipelinePart part = pipeline_part(options_, placement_, *groups_);
     part.weight_gradients = test.weight_gradients;
@@ -137,10 +128,12 @@ class Rank {
     }
     const int64_t before = device_->allocator().statistics().current_total;
     refused_step(outcome);
+    device_->allocator().reset_peak();
     step(outcome, [] {});
+    outcome->peak = device_->allocator().statistics().peak_total;
     outcome->clean = device_->allocator().statistics().current_total == before;
     for (const Parameter* parameter : store_.parameters()) {
-      outcome->gradients[parameter->spec.name] = to_host<float>(stream(), store_.gradient(*parameter));
+      take_gradient(*parameter, outcome);
       if (parameter->spec.shared_by_stages) outcome->tied.push_back(parameter->spec.name);
     }
   }
@@ -159,6 +152,20 @@ class Rank {
   std::vector<StepAction> actions_;
 
   Stream stream() { return device_->default_stream(); }
+
+  // Sums over all ranks are whole gradients: replicas count once, parts each.
+  void take_gradient(const Parameter& parameter, PipelineOutcome* outcome) {
+    const ParameterSpec& spec = parameter.spec;
+    std::vector<float>& whole = outcome->gradients[spec.name];
+    int64_t size = 1;
+    for (const int64_t length : spec.shard.global_shape) size *= length;
+    whole.resize(static_cast<size_t>(size));
+    const bool replica = !spec.replica.empty() && spec.replica[0] != 0;
+    if (replica && !spec.partial_over_tensor && !spec.shared_by_stages) return;
+    const std::vector<float> local = to_host<float>(stream(), store_.gradient(parameter));
+    for (size_t i = 0; i < local.size(); ++i)
+      whole[static_cast<size_t>(spec.shard.global_index(static_cast<int64_t>(i)))] = local[i];
+  }
 
   void step(PipelineOutcome* outcome, const std::function<void()>& clip) {
     store_.zero_gradients(stream());
@@ -209,25 +216,40 @@ void add(const PipelineOutcome& one, PipelineOutcome* sum) {
 
 Options pipeline_options(const PipelineCase& test) {
   Words words = kModel;
+  if (!test.dense) words.insert(words.end(), kExperts.begin(), kExperts.end());
   words.insert(words.end(), test.words.begin(), test.words.end());
-  words.insert(words.end(), {"--pipeline-model-parallel-size", std::to_string(test.ranks)});
+  words.insert(words.end(), {"--pipeline-model-parallel-size", std::to_string(test.ranks),
+                             "--tensor-model-parallel-size", std::to_string(test.tensor)});
+  if (test.sequence) words.push_back("--sequence-parallel");
   Options options = parse_command_line(Command::kTrain, words).options;
-  options.parallel.world_size = test.ranks;
+  options.parallel.world_size = test.world();
   return resolved(options);
 }
 
-std::unique_ptr<ProcessGroups> pipeline_groups(World& world, LayoutSizes sizes) {
+std::unique_ptr<ProcessGroups> pipeline_groups(World& world, LayoutSizes sizes, bool sequence_parallel) {
   sizes.world = world.size();
-  return std::make_unique<ProcessGroups>(RankLayout(sizes), world, false);
+  return std::make_unique<ProcessGroups>(RankLayout(sizes), world, sequence_parallel);
+}
+
+std::vector<PipelineOutcome> run_pipeline_ranks(const PipelineCase& test) {
+  std::vector<PipelineOutcome> outcomes(static_cast<size_t>(test.world()));
+  run_ranks_as_threads(
+      {.ranks = test.world(), .settings = {.check_collectives = true, .timeout_seconds = 60}},
+      [&](World& world) { Rank(test, world, "cpu").run(&outcomes[static_cast<size_t>(world.rank())]); });
+  return outcomes;
 }
 
 PipelineOutcome run_pipeline(const PipelineCase& test) {
-  std::vector<PipelineOutcome> outcomes(static_cast<size_t>(test.ranks));
-  run_ranks_as_threads({.ranks = test.ranks, .settings = {.check_collectives = true, .timeout_seconds = 60}},
-                       [&](World& world) { Rank(test, world).run(&outcomes[static_cast<size_t>(world.rank())]); });
   PipelineOutcome sum;
-  for (const PipelineOutcome& outcome : outcomes) add(outcome, &sum);
+  for (const PipelineOutcome& outcome : run_pipeline_ranks(test)) add(outcome, &sum);
   return sum;
+}
+
+PipelineOutcome simulate_rank(const PipelineCase& test, int64_t rank) {
+  const auto world = make_sim_world(rank, test.world());
+  PipelineOutcome outcome;
+  Rank(test, *world, "sim").run(&outcome);
+  return outcome;
 }
 
 }  // namespace conclave
