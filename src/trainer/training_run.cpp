@@ -70,7 +70,7 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
   if (loaded_from_) log_->loaded(state_.iteration, *loaded_from_);
   timer_ = std::make_unique<StepTimer>(*engine_, options_.logging.timing_log_level);
   rejections_ = std::make_unique<RejectionTracker>(
-      world_.rank() == 0 ? options_.training.result_rejected_tracker_filename : std::nullopt, state_.run_id);
+      options_.training.result_rejected_tracker_filename, state_.run_id);
   if (!device_->is_sim()) open_data();
   first_iteration_ = state_.iteration;
 }
@@ -249,7 +249,7 @@ StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
     return repeat_suspect(batches, first);
   } catch (const NonFiniteStep& first) {
     if (options_.training.rerun_mode == "disabled") {
-      rejections_->add(state_.iteration + 1, "not finite", first.loss_sum, Rejection::kNotRepeated);
+      if (world_.rank() == 0) rejections_->add(state_.iteration + 1, "not finite", first.loss_sum, Rejection::kNotRepeated);
       throw UserError(fmt::format(
           "iteration {}: {}; nothing was saved of it (--rerun-mode validate_results finds where it comes from)",
           state_.iteration + 1, first.what()));
@@ -275,13 +275,13 @@ StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonF
         iteration, first.what());
     log_warning("{}", text);
     log_->event("passing fault", text);
-    rejections_->add(iteration, "not finite", first.loss_sum, Rejection::kPassing);
+    if (world_.rank() == 0) rejections_->add(iteration, "not finite", first.loss_sum, Rejection::kPassing);
     return again;
   } catch (const NonFiniteStep& second) {
     engine_->executor().set_observer(nullptr);
     const bool known = state_.failed_iteration == iteration;
     state_.failed_iteration = iteration;
-    rejections_->add(iteration, "not finite", second.loss_sum, Rejection::kReproducible);
+    if (world_.rank() == 0) rejections_->add(iteration, "not finite", second.loss_sum, Rejection::kReproducible);
     std::string text = fmt::format("iteration {}: {}; the same again when run a second time. First bad value: {}",
                                    iteration, second.what(), finder.text());
     if (saves(options_)) {
@@ -303,7 +303,7 @@ void TrainingRun::tell_rejected(const SuspectStep& suspect, Rejection rejection,
   const std::string whole = fmt::format("iteration {}: {}; {}", state_.iteration + 1, suspect.what(), text);
   log_warning("{}", whole);
   log_->event(suspect.kind, whole);
-  rejections_->add(state_.iteration + 1, suspect.kind, suspect.value, rejection);
+  if (world_.rank() == 0) rejections_->add(state_.iteration + 1, suspect.kind, suspect.value, rejection);
 }
 
 // A jump ends no run: it is told, and told apart from a fault of the machine by running the step a second time.
@@ -372,7 +372,7 @@ void TrainingRun::save_if_due() {
   if (writer_ && interval > 0 && state_.iteration % interval == 0) save();
   const int64_t exports = options_.checkpoint.save_hf_interval;
   if (writer_ && exports > 0 && state_.iteration % exports == 0) {
-    export_live_model(*engine_, *world_,
+    export_live_model(*engine_, world_.all(),
                       {*options_.checkpoint.save, state_.iteration, checkpoint_state(), options_.convert});
   }
 }
