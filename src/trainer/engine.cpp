@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
+#include "checkpoint/tensor_directory.h"
 #include "kernels/elementwise.h"
 #include "kernels/masked_sum.h"
 #include "trainer/prediction_targets.h"
@@ -35,6 +37,39 @@ StoreConfig store_config(const Options& options) {
           .overlap_grad_reduce = parallel.overlap_grad_reduce,
           .overlap_param_gather = parallel.overlap_param_gather,
           .grad_reduce_in_bf16 = options.precision.grad_reduce_in_bf16};
+}
+
+std::string routing_text(const RoutingSummary& summary) {
+  Json layers = Json::array();
+  for (const RoutingSummary::Layer& layer : summary.layers) {
+    Json one = Json::object(), losses = Json::array(), tokens = Json::array();
+    for (const RoutingReport::Loss& loss : layer.report.losses) {
+      losses.push_back(loss.name);
+      losses.push_back(loss.sum);
+    }
+    for (const double count : layer.report.tokens) tokens.push_back(count);
+    one["layer"] = layer.layer;
+    one["losses"] = losses;
+    one["tokens"] = tokens;
+    one["choices"] = layer.report.choices;
+    one["micro_batches"] = layer.report.micro_batches;
+    layers.push_back(one);
+  }
+  return layers.dump();
+}
+
+void append_routing(const std::string& text, RoutingSummary* summary) {
+  const Json layers = Json::parse(text, "a pipeline stage's routing");
+  for (const Json& one : layers.as_array()) {
+    RoutingSummary::Layer layer{one.at("layer").as_int(), {}};
+    const Json::Array& losses = one.at("losses").as_array();
+    for (size_t i = 0; i + 1 < losses.size(); i += 2)
+      layer.report.losses.push_back({losses[i].as_string(), losses[i + 1].as_double()});
+    for (const Json& count : one.at("tokens").as_array()) layer.report.tokens.push_back(count.as_double());
+    layer.report.choices = one.at("choices").as_int();
+    layer.report.micro_batches = one.at("micro_batches").as_int();
+    summary->layers.push_back(std::move(layer));
+  }
 }
 
 }  // namespace
@@ -141,7 +176,7 @@ StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const
   out.finalize_gradients = [this, &request, progress] { finalize(request, progress); };
   out.clip = [this, &request, progress] { clip(request, progress); };
   out.update_buffers = [this, stream] {
-    for (const TransformerLayer* layer : moe_layers()) layer->moe().router().end_step(stream, *store_);
+    for (const TransformerLayer* layer : moe_layers()) layer->moe().router().end_step(stream, *store_, groups_);
   };
   out.update_weights = [this, &request, progress] { update(request, progress); };
   return out;
@@ -202,10 +237,17 @@ RoutingSummary Engine::take_routing() {
   RoutingSummary summary;
   for (const TransformerLayer* layer : moe_layers()) {
     const Router& router = layer->moe().router();
-    summary.layers.push_back({layer->index(), router.statistics().read(stream)});
+    summary.layers.push_back({layer->index(), router.statistics().read(stream, groups_)});
     router.reset_statistics(stream);
   }
-  return summary;
+  Communicator& pipeline = groups_.of(GroupKind::kPipeline);
+  if (pipeline.size() == 1 || device_.is_sim()) return summary;
+  // Every stage knows its own layers.
+  const std::vector<std::string> own(static_cast<size_t>(pipeline.size()), routing_text(summary));
+  RoutingSummary all;
+  for (const std::string& text : exchange_texts(pipeline, stream, own)) append_routing(text, &all);
+  std::sort(all.layers.begin(), all.layers.end(), [](const auto& a, const auto& b) { return a.layer < b.layer; });
+  return all;
 }
 
 double RoutingSummary::layer_mean(const Layer& layer, const std::string& name) {

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "comm/launcher.h"
 
 namespace conclave {
 namespace {
@@ -65,6 +66,12 @@ std::unique_ptr<ProcessGroups> make_job_groups(const Options& options, World& wo
 int run_job(ParsedOptions parsed, const std::function<int(World&, const ParsedOptions&)>& work) {
   if (parsed.options.parallel.ranks_as_threads > 1) return run_threads(parsed, work);
   if (parsed.options.device.threads > 0) omp_set_num_threads(static_cast<int>(parsed.options.device.threads));
+  if (is_launched()) {
+    int code = 0;
+    run_launched_rank(comm_settings(parsed.options.parallel),
+                      [&](World& world) { code = run_rank(std::move(parsed), world, work); });
+    return code;
+  }
   const std::unique_ptr<World> world = make_self_world();
   return run_rank(std::move(parsed), *world, work);
 }

@@ -69,8 +69,7 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
   log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_, world_.rank() == 0);
   if (loaded_from_) log_->loaded(state_.iteration, *loaded_from_);
   timer_ = std::make_unique<StepTimer>(*engine_, options_.logging.timing_log_level);
-  rejections_ = std::make_unique<RejectionTracker>(
-      options_.training.result_rejected_tracker_filename, state_.run_id);
+  rejections_ = std::make_unique<RejectionTracker>(options_.training.result_rejected_tracker_filename, state_.run_id);
   if (!device_->is_sim()) open_data();
   first_iteration_ = state_.iteration;
 }
@@ -249,7 +248,8 @@ StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
     return repeat_suspect(batches, first);
   } catch (const NonFiniteStep& first) {
     if (options_.training.rerun_mode == "disabled") {
-      if (world_.rank() == 0) rejections_->add(state_.iteration + 1, "not finite", first.loss_sum, Rejection::kNotRepeated);
+      if (world_.rank() == 0)
+        rejections_->add(state_.iteration + 1, "not finite", first.loss_sum, Rejection::kNotRepeated);
       throw UserError(fmt::format(
           "iteration {}: {}; nothing was saved of it (--rerun-mode validate_results finds where it comes from)",
           state_.iteration + 1, first.what()));
