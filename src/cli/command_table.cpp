@@ -18,6 +18,7 @@ int plan_command(const Words& words);
 int convert_command(const Words& words);
 int parity_command(const Words& words);
 int upcycle_command(const Words& words);
+int verify_layout_command(const Words& words);
 
 const std::vector<CommandEntry>& commands() {
   static const std::vector<CommandEntry> table = {
@@ -43,8 +44,9 @@ const std::vector<CommandEntry>& commands() {
        parity_command},
       {"upcycle", "--load DENSE | --load-hf DENSE --save DIR --num-experts E ...",
        "make a model with experts of a dense one", upcycle_command},
+      {"verify-layout", "--config FILE.yaml [options of train] --ranks-as-threads N LAYOUT-OPTIONS",
+       "a parallel layout against one process: losses, every gradient, every weight", verify_layout_command},
       // Refused by name until they are built.
-      {"verify-layout", "--config FILE.yaml LAYOUT-OPTIONS", "a parallel layout against one process", nullptr},
       {"launch", "--nproc-per-node N [...] -- train ...", "start ranks without MPI", nullptr},
   };
   return table;

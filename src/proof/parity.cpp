@@ -111,11 +111,7 @@ class ParityRun {
 
   // [B,S,V].
   std::vector<float> logits(const MicroBatch& host) {
-    const DeviceBatch batch = engine_->upload(host, 0);
-    const Context context = engine_->inference_context(batch.info, nullptr);
-    ChunkState state;
-    const LayerMessage hidden = engine_->chunk().forward(context, batch.tokens, {}, &state);
-    const std::vector<float> rows = to_host<float>(context.stream, engine_->chunk().logits(context, hidden.hidden));
+    const std::vector<float> rows = engine_->logits(host);
     std::vector<float> out(rows.size());
     const auto vocab = static_cast<size_t>(weights_.spec().vocab), count = static_cast<size_t>(host.batch),
                length = static_cast<size_t>(host.seq_length);

@@ -277,23 +277,32 @@ EvaluationSum Engine::evaluate(const MicroBatch& batch) {
   return {values[0], values[1]};
 }
 
-std::vector<float> Engine::next_logits(const MicroBatch& batch, KvCache& cache) {
+// Of the last `positions`.
+std::vector<float> Engine::forward_logits(const MicroBatch& batch, KvCache* cache, int64_t positions) {
+  CONCLAVE_CHECK(groups_.part().context.is_whole(), "logits of a sequence that is cut over {} ranks of CP",
+                 groups_.part().context.size);
   const Stream stream = device_.default_stream();
   const DeviceBatch on_device = uploader_->upload(batch, 0);
-  Tensor logits =
-      Tensor::empty(device_, {spec_.vocab}, DType::kF32, {MemoryCategory::kActivations, "logits of the next token"});
+  const Shape shape{positions * batch.batch, spec_.vocab};
+  Tensor logits = Tensor::empty(device_, shape, DType::kF32, {MemoryCategory::kActivations, "logits"});
   executor_->forward_only(1, {.batch = [&](int64_t) { return on_device; },
-                              .prepare = [&](int64_t, Context& context) { context.cache = &cache; },
+                              .prepare = [&](int64_t, Context& context) { context.cache = cache; },
                               .result =
                                   [&](const Context& context, const DeviceBatch&, const LayerMessage& hidden) {
-                                    const Tensor last = hidden.hidden.slice(batch.seq_length - 1, batch.seq_length);
-                                    logits = chunks_.back()->logits(context, last).view({spec_.vocab});
+                                    const Tensor& all = hidden.hidden;
+                                    const int64_t first = positions < batch.seq_length ? all.size(0) - positions : 0;
+                                    logits = chunks_.back()->logits(context, all.slice(first, all.size(0)));
                                   }});
-  cache.advance(batch.seq_length);
-  groups_.of(GroupKind::kPipeline)
-      .broadcast(stream, logits, static_cast<int>(pipeline_.loss_rank()), "logits of the next token");
+  if (cache != nullptr) cache->advance(batch.seq_length);
+  groups_.of(GroupKind::kPipeline).broadcast(stream, logits, static_cast<int>(pipeline_.loss_rank()), "logits");
   return to_host<float>(stream, logits);
 }
+
+std::vector<float> Engine::next_logits(const MicroBatch& batch, KvCache& cache) {
+  return forward_logits(batch, &cache, 1);
+}
+
+std::vector<float> Engine::logits(const MicroBatch& batch) { return forward_logits(batch, nullptr, batch.seq_length); }
 
 void Engine::layer_pass(const DeviceBatch& batch, bool backward) {
   CONCLAVE_CHECK(chunks_.size() == 1, "a pass through the layers of {} chunks", chunks_.size());

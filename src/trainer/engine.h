@@ -86,6 +86,8 @@ class Engine {
   RoutingSummary take_routing();
   /// Logits [V] after the last token of a batch of one sequence, whose positions follow those in the cache.
   std::vector<float> next_logits(const MicroBatch& batch, KvCache& cache);
+  /// Logits [T,V] of all positions, row t = s*B + b; without context parallelism.
+  std::vector<float> logits(const MicroBatch& batch);
 
   TrainingStore& store() { return *store_; }
   const std::vector<std::unique_ptr<GptChunk>>& chunks() const { return chunks_; }
@@ -122,6 +124,7 @@ class Engine {
   std::vector<const TransformerLayer*> moe_layers() const;
   Tensor zero_sums(int64_t count) const;
   void sum_over_job(const Tensor& sums) const;
+  std::vector<float> forward_logits(const MicroBatch& batch, KvCache* cache, int64_t positions);
   LossWeights loss_weights(const MicroBatch& first, int64_t micro_batches) const;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
   void add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const;

@@ -81,23 +81,22 @@ std::vector<float> logits_of(const Options& options, int64_t vocab, const std::f
   MicroBatch host = plain_batch(1, std::min<int64_t>(options.model.seq_length, 64), 0);
   std::mt19937 random(1);
   for (int32_t& token : host.tokens) token = static_cast<int32_t>(random() % static_cast<uint32_t>(vocab));
-  const DeviceBatch batch = engine.upload(host, 0);
-  const Context context = engine.inference_context(batch.info, nullptr);
-  ChunkState state;
-  const LayerMessage hidden = engine.chunk().forward(context, batch.tokens, {}, &state);
-  return to_host<float>(context.stream, engine.chunk().logits(context, hidden.hidden));
+  return engine.logits(host);
+}
+
+void load_from(Engine& engine, const std::string& directory) {
+  load_engine(engine, directory, false, engine.groups().world().all());
 }
 
 void compare(const DenseModel& dense, const Options& options, UpcyclingReport* report) {
   const auto load_dense = [&](Engine& engine) {
-    dense.weights ? load_engine(engine, *dense.weights) : load_engine(engine, *dense.checkpoint, false);
+    dense.weights ? load_engine(engine, *dense.weights) : load_from(engine, dense.checkpoint->directory());
   };
   Options before = options_of_model(dense.options);
   before.model.seq_length = options.model.seq_length;
   const std::vector<float> want = logits_of(before, dense.vocab, load_dense);
-  const CheckpointReader made(report->directory);
   const std::vector<float> got =
-      logits_of(options, dense.vocab, [&](Engine& engine) { load_engine(engine, made, false); });
+      logits_of(options, dense.vocab, [&](Engine& engine) { load_from(engine, report->directory); });
   report->difference = report->largest = 0;
   for (size_t i = 0; i < want.size(); ++i) {
     const double difference = std::fabs(static_cast<double>(want[i]) - got[i]);
