@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/command_options.h"
 #include "config/options_text.h"
+#include "config/validate.h"
 #include "trainer/hf_model.h"
 #include "trainer/run_state.h"
 #include "trainer/training_run.h"
@@ -46,6 +47,12 @@ int train_command(const Words& words) {
     // The run goes on from its own checkpoint, whose architecture is that of the model it began with.
     const CheckpointReader reader(plan_load(checkpoint)->location.directory);
     take_architecture(parsed, reader.state().at("options"));
+  }
+  if (parsed.options.parallel.ranks_as_threads > 1) {
+    // Said once, before any rank starts.
+    ParsedOptions all = parsed;
+    all.options.parallel.world_size = parsed.options.parallel.ranks_as_threads;
+    checked_options(all, Command::kTrain);
   }
   return run_job(std::move(parsed), [](World& world, const ParsedOptions& options) {
     TrainingRun run(options, world);

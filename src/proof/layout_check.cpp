@@ -167,7 +167,7 @@ TrainingTrace trace_one_process(const Options& options, int64_t vocab, int64_t s
 
 LayoutBounds layout_bounds(const Options& options) {
   if (!options.precision.bf16) return {};
-  return {.loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2};
+  return {.loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2, .rate_share = 0.6};
 }
 
 std::string LayoutReport::fault() const {
@@ -204,7 +204,7 @@ LayoutReport check_layout(const Options& options, int64_t vocab, World& world, c
   const double rate_sum = options.optimizer.lr.value_or(1e-3) * static_cast<double>(steps);
   report.gradients = merged(engine, gradients, one_process.gradients, bounds.gradient, 1e-9);
   report.weights = merged(engine, compare_own(engine, engine.store().owned_state(), one_process.weights),
-                          one_process.weights, bounds.weight, rate_sum / 20);
+                          one_process.weights, bounds.weight, rate_sum * bounds.rate_share);
   return report;
 }
 

@@ -25,7 +25,8 @@ TrainingTrace trace_one_process(const Options& options, int64_t vocab, int64_t s
 /// How far a layout may be off, relative; of gradients and weights: of the tensor's largest magnitude.
 struct LayoutBounds {
   double loss = 1e-5, first_norm = 1e-5, norm = 1e-4, gradient = 1e-4;
-  double weight = 1e-3;  ///< plus a twentieth of the steps' learning rates: Adam enlarges what is nearly zero
+  double weight = 1e-3;
+  double rate_share = 0.05;  ///< of the steps' learning rates, beside `weight`: Adam enlarges what is nearly zero
 };
 LayoutBounds layout_bounds(const Options& options);
 

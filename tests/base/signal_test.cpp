@@ -38,9 +38,20 @@ TEST(StopSignals, TheOldHandlersComeBack) {
   EXPECT_EQ(now.sa_handler, SIG_IGN);
 }
 
-TEST(StopSignals, OnlyOneMayLive) {
-  StopSignals signals;
-  EXPECT_THROW(StopSignals(), InternalError);
+TEST(StopSignals, TheLastOneBringsTheOldHandlersBack) {
+  struct sigaction mine {};
+  mine.sa_handler = SIG_IGN;
+  struct sigaction before {
+  }, now{};
+  sigaction(SIGTERM, &mine, &before);
+  {
+    const StopSignals first;
+    { const StopSignals second; }
+    raise(SIGTERM);
+    EXPECT_EQ(stop_signal(), SIGTERM);
+  }
+  sigaction(SIGTERM, &before, &now);
+  EXPECT_EQ(now.sa_handler, SIG_IGN);
 }
 
 TEST(StopSignalsDeathTest, ASecondInterruptEndsAtOnce) {

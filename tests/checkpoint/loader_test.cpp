@@ -38,7 +38,11 @@ struct Wanted {
 bool nothing_may_be_left(const std::string&) { return false; }
 
 LoadArgs args_for(const std::string& directory, const Wanted& wanted, Communicator& world, const Stream& stream) {
-  return {directory, wanted.tensors, nothing_may_be_left, world, stream};
+  return {.directory = directory,
+          .wanted = wanted.tensors,
+          .may_be_left = nothing_may_be_left,
+          .world = world,
+          .stream = stream};
 }
 
 // Every tensor split at random over the ranks; every third one whole on all.

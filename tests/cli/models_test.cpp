@@ -102,8 +102,8 @@ TEST_F(ModelCommands, TrainFromOneAndExportWhileTraining) {
   EXPECT_NE(weights(live), weights(golden("qwen3_moe")));
   // The same command goes on from the run's own checkpoint.
   std::vector<std::string> more = train;
-  for (const std::string& word :
-       {std::string("3"), std::string("--load"), in("run"), std::string("--load-hf"), golden("qwen3_moe")})
+  for (const std::string& word : {std::string("3"), std::string("--override-opt-param-scheduler"),
+                                  std::string("--load"), in("run"), std::string("--load-hf"), golden("qwen3_moe")})
     more.push_back(word);
   const Outcome resumed = call(more);
   EXPECT_EQ(resumed.code, 0) << resumed.err;

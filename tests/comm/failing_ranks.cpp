@@ -169,7 +169,7 @@ void exits(World& world) {
 
 const std::vector<FailingJob>& failing_jobs() {
   const CommSettings unchecked{.timeout_seconds = 60};
-  const CommSettings hasty{.timeout_seconds = 0.5};
+  const CommSettings hasty{.timeout_seconds = 2};
   static const std::vector<FailingJob> jobs = {
       {"other name", other_name, {"all_reduce 'loss'", "all_reduce 'gradient norm'", "rank 1 called", "group world"}},
       {"other size", other_size, {"sum of 1001 f32", "sum of 1000 f32", "rank 1 called", "'gradients'"}},
@@ -181,9 +181,9 @@ const std::vector<FailingJob>& failing_jobs() {
       {"other counts", other_counts, {"all_to_all_rows 'tokens'", "rank 1 called", "2 elements", "3 from it"}},
       {"swapped order", swapped_order, {"'first'", "'second'", "rank 1 called"}},
       {"message of other size", other_size_of_a_message, {"rank 1", "rank 2", "'activations'"}},
-      {"never comes", never_comes, {"all_reduce 'gradients'", "group world", "0.5 s for rank 1"}, hasty},
-      {"never sends", never_sends, {"'activations'", "group world", "0.5 s for rank 1"}, hasty},
-      {"never comes, side stream", never_comes_to_a_side_stream, {"'gradients'", "0.5 s for rank 1"}, hasty},
+      {"never comes", never_comes, {"all_reduce 'gradients'", "group world", "2 s for rank 1"}, hasty},
+      {"never sends", never_sends, {"'activations'", "group world", "2 s for rank 1"}, hasty},
+      {"never comes, side stream", never_comes_to_a_side_stream, {"'gradients'", "2 s for rank 1"}, hasty},
       {"throws", throws, {"rank 1: [test] this rank's data is missing"}},
       {"throws, side stream", throws_beside_a_side_stream, {"rank 1: [test] this rank's data is missing"}, unchecked},
       {"all throw", all_throw, {"[test] everybody's data is missing"}},

@@ -323,21 +323,20 @@ inline constexpr ContradictionCase kDataCases[] = {
 };
 
 inline constexpr ContradictionCase kUnavailableCases[] = {
-    {"--tensor-model-parallel-size 2",
-     "2 problems in the options:\n  1. --tensor-model-parallel-size is not available yet: tensor parallelism; got "
-     "--tensor-model-parallel-size 2; leave it at 1\n  2. experts with --tensor-model-parallel-size above 1 need "
-     "--sequence-parallel; got 2; add it"},
-    {"--pipeline-model-parallel-size 2",
+    {"--tensor-model-parallel-size 2 --sequence-parallel",
      "2 problems in the options:\n  1. the number of ranks must be divisible by tensor * context * pipeline size; got "
      "1 "
      "ranks and 2; start another number of ranks\n  2. the number of ranks must be divisible by expert tensor * expert "
      "* "
      "pipeline size; got 1 ranks and 2; start another number of ranks"},
     {"--context-parallel-size 2",
-     "--context-parallel-size is not available yet: context parallelism; got --context-parallel-size 2; leave it at 1"},
+     "the number of ranks must be divisible by tensor * context * pipeline size; got 1 ranks and 2; start another "
+     "number "
+     "of ranks"},
     {"--expert-model-parallel-size 2",
-     "--expert-model-parallel-size is not available yet: expert parallelism; got --expert-model-parallel-size 2; leave "
-     "it at 1"},
+     "the number of ranks must be divisible by expert tensor * expert * pipeline size; got 1 ranks and 2; start "
+     "another "
+     "number of ranks"},
     {"--fp8-format e4m3", "--fp8-format is not available yet: FP8 training; got --fp8-format e4m3; leave it out"},
     {"--fp16", "--fp16 is not available yet: f16 training (loss scaling); got --fp16; leave it out"},
     {"--optimizer muon", "--optimizer muon is not available yet: this optimizer; choose from: adam, sgd"},
@@ -360,8 +359,6 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
      "SentencePieceTokenizer, GPTSentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer, "
      "GPT2BPETokenizer"},
     {"--exit-signal 10", "--exit-signal is not available yet: other signals; got --exit-signal 10; leave it at 15"},
-    {"--bf16 --grad-reduce-in-bf16",
-     "--grad-reduce-in-bf16 is not available yet: bf16 gradients; got --grad-reduce-in-bf16; leave it out"},
 };
 
 }  // namespace conclave

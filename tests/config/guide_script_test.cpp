@@ -126,16 +126,14 @@ TEST(GuideScript, SmallInOneProcessItIsValid) {
   EXPECT_EQ(options.data.split, "99990,8,2");
   EXPECT_EQ(inactive_summary(parsed),
             "not active, results are the same: --no-masked-softmax-fusion, --moe-grouped-gemm, --moe-permute-fusion, "
-            "--overlap-grad-reduce, --overlap-param-gather, --ckpt-format, --auto-detect-ckpt-format");
+            "--ckpt-format, --auto-detect-ckpt-format");
 }
 
-TEST(GuideScript, AtFullSizeOnlyTheLayoutIsMissing) {
+TEST(GuideScript, AtFullSizeItIsValid) {
   ParsedOptions parsed = parse_command_line(Command::kTrain, script());
   parsed.options.parallel.world_size = 32;
   EXPECT_EQ(option_contradictions(parsed, Command::kTrain), std::vector<std::string>{});
-  EXPECT_EQ(unavailable_options(parsed),
-            (std::vector<std::string>{"--expert-model-parallel-size is not available yet: expert parallelism; got "
-                                      "--expert-model-parallel-size 8; leave it at 1"}));
+  EXPECT_EQ(unavailable_options(parsed), std::vector<std::string>{});
 }
 
 TEST(GuideScript, FlagsOfTheGuidesTipsAreKnown) {

@@ -13,7 +13,7 @@ struct LayoutContradictionCase {
 };
 
 inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
-    {8, "--tensor-model-parallel-size 3",
+    {9, "--tensor-model-parallel-size 3 --global-batch-size 36",
      "--num-attention-heads must be divisible by --tensor-model-parallel-size; got 4 and 3; change one of "
      "them\n--num-query-groups must be a multiple or a divisor of --tensor-model-parallel-size; got 4 and 3; change "
      "one of them\nexperts with --tensor-model-parallel-size above 1 need --sequence-parallel; got 3; add it"},
@@ -24,8 +24,10 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "--tensor-model-parallel-size 3 --sequence-parallel --num-attention-heads 6 --hidden-size 66 "
      "--group-query-attention --num-query-groups 2",
      "--num-query-groups must be a multiple or a divisor of --tensor-model-parallel-size; got 2 and 3; change one of "
-     "them"},
-    {8, "--expert-model-parallel-size 3",
+     "them\n--sequence-parallel shares positions: --seq-length must be divisible by --tensor-model-parallel-size; got "
+     "32 "
+     "and 3; change one of them"},
+    {9, "--expert-model-parallel-size 3 --global-batch-size 36",
      "--num-experts must be divisible by --expert-model-parallel-size; got 8 and 3; change one of them"},
     {8, "--tensor-model-parallel-size 2",
      "experts with --tensor-model-parallel-size above 1 need --sequence-parallel; got 2; add it"},
@@ -35,7 +37,15 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "--hierarchical-context-parallel-sizes must multiply to --context-parallel-size; got 4 and 2; change one of them"},
     {8, "--context-parallel-size 8 --cp-comm-type a2a --seq-length 64",
      "--cp-comm-type a2a shares heads: heads of a tensor rank must be divisible by --context-parallel-size; got 4 and "
-     "8; choose p2p"},
+     "8; choose p2p\n--cp-comm-type a2a shares key/value heads too: --num-query-groups over "
+     "--tensor-model-parallel-size "
+     "must be divisible by the ranks that exchange heads; got 4 and 8; choose p2p"},
+    {8, "--tensor-model-parallel-size 3 --sequence-parallel --num-attention-heads 6 --hidden-size 66 --seq-length 33",
+     "the number of ranks must be divisible by tensor * context * pipeline size; got 8 ranks and 3; start another "
+     "number "
+     "of ranks\nthe number of ranks must be divisible by expert tensor * expert * pipeline size; got 8 ranks and 3; "
+     "start "
+     "another number of ranks"},
     {8, "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 3",
      "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 3 for 4 layers on 4 "
      "ranks; choose from 1"},

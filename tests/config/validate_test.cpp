@@ -199,8 +199,8 @@ TEST(Resolve, LayerPatterns) {
 
 TEST(Summary, InactiveOptionsAreListedOnce) {
   EXPECT_EQ(inactive_summary(parse_command_line(
-                Command::kTrain, {"--manual-gc", "--overlap-grad-reduce", "--manual-gc-interval", "10", "--swiglu"})),
-            "not active, results are the same: --manual-gc, --overlap-grad-reduce, --manual-gc-interval");
+                Command::kTrain, {"--manual-gc", "--tp-comm-overlap", "--manual-gc-interval", "10", "--swiglu"})),
+            "not active, results are the same: --manual-gc, --tp-comm-overlap, --manual-gc-interval");
   EXPECT_EQ(inactive_summary(parse_command_line(Command::kTrain, {"--swiglu"})), "");
 }
 

@@ -60,7 +60,8 @@ CheckedCase plan_case(const PlanSetting& s) {
 CheckedCase gather_case(DType dtype, int64_t tokens, int64_t rows, int64_t width) {
   CheckedCase checked;
   checked.op.name = fmt::format("gather_{}_{}to{}x{}", dtype_name(dtype), tokens, rows, width);
-  checked.op.input("x", dtype, {tokens, width}, normal()).input("row_token", DType::kI32, {rows}, indices(tokens));
+  checked.op.input("x", dtype, {tokens, width}, dtype == DType::kU8 ? integers(0, 256) : normal())
+      .input("row_token", DType::kI32, {rows}, indices(tokens));
   checked.op.output("out", dtype, {rows, width}, exact());
   checked.op.run = [](const Stream& stream, const OpTensors& t) {
     gather_rows(stream, {t["x"], t["row_token"], t["out"]});

@@ -47,7 +47,6 @@ const UnbuiltOption kUnbuiltOptions[] = {
     {"moe-latent-size", "experts of another width"},
     // Precision.
     {"fp16", "f16 training (loss scaling)"},
-    {"grad-reduce-in-bf16", "bf16 gradients"},
     {"fp8-format", "FP8 training"},
     {"fp8-recipe", "FP8 training"},
     {"fp8-param-gather", "FP8 training"},

@@ -62,13 +62,13 @@ void add_data_parallel(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kParallel;
   CONCLAVE_OPTION(parallel, use_distributed_optimizer, "Data-parallel ranks share the optimizer's state (ZeRO-1).");
   CONCLAVE_OPTION(parallel, num_distributed_optimizer_instances, "Copies of the shared state.").at_least(1);
-  CONCLAVE_OPTION(parallel, overlap_grad_reduce, "Hide gradient reduction under backward.").not_active();
-  CONCLAVE_OPTION(parallel, overlap_param_gather, "Hide parameter gathering under forward.").not_active();
+  CONCLAVE_OPTION(parallel, overlap_grad_reduce, "Reduce a bucket of gradients while backward goes on.");
+  CONCLAVE_OPTION(parallel, overlap_param_gather, "Gather updated weights while the next pass begins.");
   CONCLAVE_OPTION(parallel, overlap_param_gather_with_optimizer_step, "Hide it under the optimizer's step.")
       .not_active();
   CONCLAVE_OPTION(parallel, ddp_average_in_collective, "Average inside the reduction.").not_active();
-  CONCLAVE_OPTION(parallel, ddp_bucket_size, "Elements of a reduction bucket.").at_least(0).not_active();
-  CONCLAVE_OPTION(parallel, ddp_num_buckets, "Number of reduction buckets.").at_least(0).not_active();
+  CONCLAVE_OPTION(parallel, ddp_bucket_size, "Elements of a reduction bucket.").at_least(0);
+  CONCLAVE_OPTION(parallel, ddp_num_buckets, "Number of reduction buckets.").at_least(0);
   CONCLAVE_OPTION(parallel, use_megatron_fsdp, "Data-parallel ranks share the weights too.");
 }
 
