@@ -204,6 +204,10 @@ TEST_F(LogOptions, ProgressFile) {
   EXPECT_EQ(fields(0)[1], fields(3)[1]);                      // the run's id
   const auto flops = [&](size_t line) { return *parse_double(fields(line)[7].substr(27)); };
   EXPECT_NEAR(flops(3), 2 * flops(1), 2e-3 * flops(3));
+  double told = 0;  // what the six lines say
+  for (const Json& record : read_metrics(root_ + "/run/metrics.jsonl").train)
+    told += record.at("tflops").as_double() * 1e12 * record.at("step_ms").as_double() / 1e3;
+  EXPECT_NEAR(flops(3), told, 2e-3 * told);
 }
 
 TEST_F(LogOptions, LevelOfMessages) {
