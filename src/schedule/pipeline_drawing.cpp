@@ -11,10 +11,18 @@ namespace {
 struct Drawn {
   const PipelinePlan& plan;
   int64_t units = 0;  // of the whole
+  int64_t width = 3;  // characters per unit of time: every label fits into its action
 
   explicit Drawn(const PipelinePlan& p) : plan(p) {
     for (const std::vector<ActionTime>& times : plan.times) {
       if (!times.empty()) units = std::max(units, times.back().end);
+    }
+    for (size_t rank = 0; rank < plan.orders.size(); ++rank) {
+      for (size_t i = 0; i < plan.orders[rank].size(); ++i) {
+        const int64_t length = plan.times[rank][i].end - plan.times[rank][i].start;
+        const auto characters = static_cast<int64_t>(label(plan.orders[rank][i]).size()) + 1;
+        width = std::max(width, (characters + length - 1) / length);
+      }
     }
   }
   const PipelineShape& shape() const { return plan.args.shape; }
@@ -104,19 +112,6 @@ std::string without_trailing_spaces(std::string text) {
   return text;
 }
 
-// Characters per unit of time: every label fits into its action.
-int64_t unit_width(const Drawn& drawn) {
-  int64_t width = 3;
-  for (size_t rank = 0; rank < drawn.plan.orders.size(); ++rank) {
-    for (size_t i = 0; i < drawn.plan.orders[rank].size(); ++i) {
-      const ActionTime& time = drawn.plan.times[rank][i];
-      const auto length = static_cast<int64_t>(drawn.label(drawn.plan.orders[rank][i]).size()) + 1;
-      width = std::max(width, (length + time.end - time.start - 1) / (time.end - time.start));
-    }
-  }
-  return width;
-}
-
 std::string stage_text(const StagePlacement& stage) {
   std::vector<std::string> parts;
   if (stage.embedding) parts.push_back("embedding");
@@ -144,7 +139,7 @@ std::string placement_text(const LayerPlacement& placement, int64_t ranks) {
 
 std::string draw_text(const PipelinePlan& plan, int64_t columns) {
   const Drawn drawn(plan);
-  const int64_t width = unit_width(drawn);
+  const int64_t width = drawn.width;
   std::vector<std::string> names = {""}, lines = {ruler(drawn.units, width)};
   for (size_t rank = 0; rank < plan.orders.size(); ++rank) {
     names.push_back(fmt::format("rank {}", rank));
@@ -171,9 +166,11 @@ std::string draw_text(const PipelinePlan& plan, int64_t columns) {
 
 namespace {
 
-constexpr int64_t kUnit = 34, kRow = 34, kBar = 26, kLeft = 64, kTop = 56;
+constexpr int64_t kRow = 34, kBar = 26, kLeft = 64, kTop = 56, kCharacter = 7, kLeast = 544;
 
-double x_of(int64_t time) { return static_cast<double>(kLeft + time * kUnit); }
+// Pixels per unit of time: the longest label fits.
+int64_t unit_pixels(const Drawn& drawn) { return std::max<int64_t>(drawn.width * kCharacter + 4, 34); }
+double x_of(const Drawn& drawn, int64_t time) { return static_cast<double>(kLeft + time * unit_pixels(drawn)); }
 double y_of(int64_t rank) { return static_cast<double>(kTop + rank * kRow); }
 
 // Later chunks are darker.
@@ -186,8 +183,8 @@ std::string colour(const PipelineAction& action, int64_t chunks) {
 }
 
 std::string bar(const Drawn& drawn, int64_t rank, const PipelineAction& action, const ActionTime& time) {
-  const double x = x_of(time.start), y = y_of(rank);
-  const auto width = static_cast<double>((time.end - time.start) * kUnit - 1);
+  const double x = x_of(drawn, time.start), y = y_of(rank);
+  const auto width = static_cast<double>((time.end - time.start) * unit_pixels(drawn) - 1);
   return fmt::format(
       "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{}\"/>"
       "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n",
@@ -229,8 +226,8 @@ class MessageLines {
     const int64_t from_stage = receive.chunk * ranks + rank + (forward ? -1 : 1);
     const ActionTime from = time_of(receive.peer, forward, {receive.micro_batch, from_stage / ranks});
     const ActionTime to = time_of(rank, forward, {receive.micro_batch, receive.chunk});
-    return fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\"/>\n", x_of(from.end),
-                       y_of(receive.peer) + kBar / 2.0, x_of(to.start), y_of(rank) + kBar / 2.0);
+    return fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\"/>\n", x_of(drawn_, from.end),
+                       y_of(receive.peer) + kBar / 2.0, x_of(drawn_, to.start), y_of(rank) + kBar / 2.0);
   }
 };
 
@@ -239,7 +236,8 @@ class MessageLines {
 std::string draw_svg(const PipelinePlan& plan) {
   const Drawn drawn(plan);
   const auto ranks = static_cast<int64_t>(plan.orders.size());
-  const int64_t width = kLeft + std::max<int64_t>(drawn.units, 16) * kUnit + 16, height = kTop + ranks * kRow + 8;
+  const int64_t width = kLeft + std::max(drawn.units * unit_pixels(drawn), kLeast) + 16,
+                height = kTop + ranks * kRow + 8;
   std::string text = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" viewBox=\"0 0 {0} {1}\" "
       "font-family=\"sans-serif\" font-size=\"11\">\n"
