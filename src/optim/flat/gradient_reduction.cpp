@@ -28,8 +28,8 @@ void GradientReduction::begin_step(int64_t micro_batches) {
 }
 
 void GradientReduction::complete(size_t slot) {
-  if (!settings_.overlap || micro_batches_ == 0) return;
   const PlacedParameter& place = grid_.placed()[slot];
+  if (!settings_.overlap || micro_batches_ == 0 || place.bucket >= grid_.prompt_buckets()) return;
   const int64_t expected = micro_batches_ * place.parameter->spec.gradient_uses;
   const int64_t completions = ++completions_[slot];
   CONCLAVE_CHECK(completions <= expected,
