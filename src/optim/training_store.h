@@ -48,9 +48,9 @@ struct StateTensor {
 
 class TrainingStore : public ParameterStore {
  public:
-  /// Zero gradients (at no cost where the last update left zeros and nobody asked for one since) for a step in which
-  /// every use of a parameter is completed `micro_batches` times. 0: not known, and nothing is reduced before
-  /// finalize_gradients().
+  /// Zero gradients for a step of so many micro-batches (0: not known, and nothing is reduced before
+  /// finalize_gradients()), at no cost where the last update left zeros and nobody asked for a gradient since. A later
+  /// step's gradients are completed as often in each micro-batch as the first step's.
   virtual void begin_step(const Stream& stream, int64_t micro_batches) = 0;
   /// Collective. Gradients become sums over the job, then are multiplied by `scale`. Sums, each in a fixed order: uses
   /// of a parameter (0, 1, ...); parts over TP; pipeline stages that share it (first, last); DP x CP ranks, for experts

@@ -39,7 +39,6 @@ TEST(GradientReduction, BeginsWithTheLastGradientInTheOrderOfBuckets) {
     std::vector<Parameter> parameters = {parameter("late", 64, 0), parameter("a", 64, 1), parameter("b", 64, 2),
                                          parameter("c", 64, 3)};
     parameters[0].spec.partial_over_tensor = true;
-    parameters[1].spec.gradient_uses = 2;
     FlatGrid grid({.bucket_elements = 64}, groups);
     for (const Parameter& each : parameters) grid.add(each);
     grid.freeze();
@@ -48,12 +47,24 @@ TEST(GradientReduction, BeginsWithTheLastGradientInTheOrderOfBuckets) {
     grid.gradients = Tensor::empty(device, {256}, DType::kF32, {});
     kernels::fill(device.default_stream(), {.x = grid.gradients, .value = 1});
     std::vector<int64_t> order;
+    std::vector<bool> stream_of_bucket;  // whether it is the default one
     GradientReduction reduction(grid, device, {.overlap = true},
                                 [&](const Bucket& bucket, const Stream& stream, const Tensor& gradients) {
                                   order.push_back(bucket.begin / 64);
-                                  EXPECT_EQ(stream.is_default(), bucket.begin == 192);
+                                  EXPECT_EQ(stream.is_default(), stream_of_bucket[static_cast<size_t>(order.back())]);
                                   grid.inside().all_reduce(stream, gradients, ReduceOp::kSum, "gradients");
                                 });
+    // The first step tells that a is completed twice a micro-batch; it reduces at its end.
+    reduction.begin_step(1);
+    for (const size_t slot : {0, 1, 2, 2, 3}) reduction.complete(slot);
+    EXPECT_EQ(reduction.overlapped_buckets(), 0);
+    stream_of_bucket.assign(4, true);
+    reduction.sum_uses(device.default_stream());
+    reduction.finish(device.default_stream());
+    EXPECT_EQ(order, (std::vector<int64_t>{0, 1, 2, 3}));
+    order.clear();
+    kernels::fill(device.default_stream(), {.x = grid.gradients, .value = 1});
+    stream_of_bucket = {false, false, false, true};
     reduction.begin_step(2);
     for (const size_t slot : {1, 2, 2, 2, 0, 1, 2}) reduction.complete(slot);
     EXPECT_EQ(reduction.overlapped_buckets(), 0);  // b and a are complete, c is not

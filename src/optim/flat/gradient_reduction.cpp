@@ -23,19 +23,27 @@ void GradientReduction::begin_step(int64_t micro_batches) {
   summed_ = 0;
   micro_batches_ = micro_batches;
   completions_.assign(grid_.placed().size(), 0);
-  open_.clear();
-  for (const Bucket& bucket : grid_.buckets()) open_.push_back(static_cast<int64_t>(bucket.last - bucket.first));
+  open_.assign(grid_.buckets().size(), 0);
+  // Parameters that nobody completes hold nothing up.
+  for (size_t slot = 0; slot < learned_.size(); ++slot) open_[grid_.placed()[slot].bucket] += learned_[slot] != 0;
+}
+
+void GradientReduction::learn() {
+  for (const int64_t completions : completions_)
+    learned_.push_back(completions % micro_batches_ == 0 ? completions / micro_batches_ : kUnsteady);
 }
 
 void GradientReduction::complete(size_t slot) {
-  const PlacedParameter& place = grid_.placed()[slot];
-  if (!settings_.overlap || micro_batches_ == 0 || place.bucket >= grid_.prompt_buckets()) return;
-  const int64_t expected = micro_batches_ * place.parameter->spec.gradient_uses;
+  if (!settings_.overlap) return;
   const int64_t completions = ++completions_[slot];
-  CONCLAVE_CHECK(completions <= expected,
-                 "gradient of '{}' completed {} times in a step of {} micro-batches and {} uses",
-                 place.parameter->spec.name, completions, micro_batches_, place.parameter->spec.gradient_uses);
-  if (completions < expected) return;
+  const PlacedParameter& place = grid_.placed()[slot];
+  if (micro_batches_ == 0 || learned_.empty() || learned_[slot] == kUnsteady) return;
+  const int64_t expected = micro_batches_ * learned_[slot];
+  CONCLAVE_CHECK(completions <= expected || place.bucket >= grid_.prompt_buckets(),
+                 "gradient of '{}' was completed {} times in a step of {} micro-batches, after the first step {} times "
+                 "were expected",
+                 place.parameter->spec.name, completions, micro_batches_, expected);
+  if (completions != expected) return;
   --open_[place.bucket];
   // In the order of the buckets, so that all ranks begin the same ones in the same order.
   while (next_ < grid_.prompt_buckets() && open_[next_] == 0) launch(next_++);
@@ -88,6 +96,7 @@ void GradientReduction::take_back(const Bucket& bucket, const Stream& stream, co
 
 void GradientReduction::finish(const Stream& stream) {
   CONCLAVE_CHECK_EQ(summed_, grid_.buckets().size(), "buckets whose uses are added up before they are reduced");
+  if (settings_.overlap && micro_batches_ > 0 && learned_.empty()) learn();
   for (const Flight& flight : flights_) {
     flight.event->wait_on(stream);
     take_back(grid_.buckets()[flight.bucket], stream, flight.staging);

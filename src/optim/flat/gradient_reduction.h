@@ -24,9 +24,10 @@ class GradientReduction {
 
   GradientReduction(FlatGrid& grid, Device& device, const GradientReductionSettings& settings, Reduce reduce);
 
-  /// Each use of a parameter will be completed `micro_batches` times; 0: not known, nothing is overlapped.
+  /// 0 micro-batches: not known, nothing is overlapped.
   void begin_step(int64_t micro_batches);
-  /// One use of a parameter got its gradient of one micro-batch.
+  /// A module made its last addition of a micro-batch to a parameter's gradient. How many modules do so (tied tables,
+  /// prediction heads), the first step tells: it is not overlapped.
   void complete(size_t slot);
   /// Adds up the uses of every parameter that has several.
   void sum_uses(const Stream& stream);
@@ -48,12 +49,16 @@ class GradientReduction {
   Reduce reduce_;
   std::unique_ptr<Stream> side_;
   int64_t micro_batches_ = 0;
-  std::vector<int64_t> completions_;  ///< by slot
+  std::vector<int64_t> completions_;  ///< by slot, in this step
+  std::vector<int64_t> learned_;      ///< by slot: completions of a micro-batch; kUnsteady; empty before the first step
   std::vector<int64_t> open_;         ///< by bucket: parameters without all their gradients
   size_t next_ = 0;                   ///< buckets before this one are on their way
   size_t summed_ = 0;                 ///< buckets before this one have their uses added up
   std::vector<Flight> flights_;
 
+  static constexpr int64_t kUnsteady = -1;
+
+  void learn();
   void launch(size_t bucket);
   void sum_uses_of(size_t bucket, const Stream& stream);
   Tensor staged(const Bucket& bucket, const Stream& stream) const;
