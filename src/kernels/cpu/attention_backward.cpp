@@ -44,7 +44,8 @@ struct Head {
   int64_t h;
   Dropout dropout;
   const T* queries;  // [S, D]
-  const T* douts;    // row i at i * dout_stride
+  int64_t query_stride;
+  const T* douts;  // row i at i * dout_stride
   int64_t dout_stride;
   const float* lse;    // [S]
   const float* delta;  // [S]
@@ -54,8 +55,8 @@ struct Head {
 // One block of keys and values in every form that the products read.
 struct KeyBlock {
   int64_t begin, count;
-  const float* turned_keys;    // [D, kKeyBlock]
-  const float* turned_values;  // [Dv, kKeyBlock]
+  const float* turned_keys;  // by turn_keys()
+  const float* turned_values;
   FloatRows keys;
   float* dkeys;    // [kKeyBlock, padded D]
   float* dvalues;  // [kKeyBlock, padded Dv]
@@ -129,6 +130,7 @@ class Pass {
     return {h,
             Dropout(args_.dropout, b),
             args_.q.template data<T>() + index * shape_.queries * shape_.size,
+            shape_.size,
             args_.dout.template data<T>() + index * shape_.value_size,
             shape_.batch * shape_.heads * shape_.value_size,
             args_.lse.template data<float>() + index * shape_.queries,
@@ -140,8 +142,8 @@ class Pass {
     const int64_t count = std::min(kKeyBlock, shape_.keys - begin), row = group * shape_.key_stride + begin;
     const T* keys = args_.k.template data<T>() + row * shape_.size;
     const T* values = args_.v.template data<T>() + row * shape_.value_size;
-    transpose_keys(keys, count, shape_.size, scratch + layout_.turned_keys);
-    transpose_keys(values, count, shape_.value_size, scratch + layout_.turned_values);
+    turn_keys(keys, count, shape_.size, scratch + layout_.turned_keys);
+    turn_keys(values, count, shape_.value_size, scratch + layout_.turned_values);
     return {begin,
             count,
             scratch + layout_.turned_keys,
@@ -212,23 +214,10 @@ class Pass {
   }
 
   void tile(const Head<T>& head, const KeyBlock& keys, const Chunk& chunk, int64_t row, const TileRange& range) const {
-    const int64_t skip = range.first_vector() * kLanes, vectors = range.last_vector() - range.first_vector();
     float* probabilities = chunk.probabilities + row * kKeyBlock;
     float* dscores = chunk.dscores + row * kKeyBlock;
-    const auto against_keys = [&](const FloatRows& rows, const float* turned, int64_t depth, float* to) {
-      tile_product<0>({.a = rows.data + row * rows.stride,
-                       .a_row = rows.stride,
-                       .a_depth = 1,
-                       .b = turned + skip,
-                       .b_row = kKeyBlock,
-                       .c = to + skip,
-                       .c_row = kKeyBlock,
-                       .rows = range.rows,
-                       .vectors = vectors,
-                       .depth = depth});
-    };
-    against_keys(chunk.queries, keys.turned_keys, shape_.size, probabilities);
-    against_keys(chunk.douts, keys.turned_values, shape_.value_size, dscores);
+    score_tile<T>(queries_for_scores(head, chunk), row, shape_.size, keys.turned_keys, range, probabilities);
+    score_tile<T>(douts_for_scores(head, chunk), row, shape_.value_size, keys.turned_values, range, dscores);
     softmax_gradient(head, keys, chunk.begin + row, range, probabilities, dscores);
     if (wanted_ == Wanted::kKeysAndValues) return;
     tile_product<kKeyBlock>({.a = dscores + range.begin,
@@ -242,6 +231,22 @@ class Pass {
                              .vectors = width_ / kLanes,
                              .depth = range.end - range.begin,
                              .start = TileStart::kAdd});
+  }
+
+  static ScoreRows<T> queries_for_scores(const Head<T>& head, const Chunk& chunk) {
+    if constexpr (kTurnsPairs<T>) {
+      const int64_t size = head.query_stride;
+      return {head.queries + chunk.begin * size, size};
+    } else {
+      return {chunk.queries.data, chunk.queries.stride};
+    }
+  }
+  static ScoreRows<T> douts_for_scores(const Head<T>& head, const Chunk& chunk) {
+    if constexpr (kTurnsPairs<T>) {
+      return {head.douts + chunk.begin * head.dout_stride, head.dout_stride};
+    } else {
+      return {chunk.douts.data, chunk.douts.stride};
+    }
   }
 
   // From scores and dout·v to (dropped) probabilities and gradients of scores, in place.

@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "kernels/attention_backend.h"
-#include "kernels/cpu/tile_product.h"
+#include "kernels/cpu/score_product.h"
 #include "kernels/cpu/transpose.h"
 #include "kernels/cpu/vector_random.h"
 
@@ -169,6 +169,65 @@ void transpose_keys(const T* source, int64_t count, int64_t size, float* out) {
       transpose(rows);
       for (int64_t r = 0; r < n; ++r) store(out + (d + r) * kKeyBlock + key, rows[r]);
     });
+  }
+}
+
+/// Keys turned for scores: words [D/2 rounded up, kKeyBlock] of pairs, or numbers [D, kKeyBlock].
+template <typename T>
+void turn_keys(const T* source, int64_t count, int64_t size, float* out) {
+  if constexpr (!kTurnsPairs<T>) return transpose_keys(source, count, size, out);
+  for (int64_t key = 0; key < kKeyBlock; key += kLanes) {
+    for (int64_t d = 0; d < size; d += 2 * kLanes) {
+      VecF rows[kLanes];
+      const int64_t n = std::min(2 * kLanes, size - d);
+      for (int64_t r = 0; r < kLanes; ++r) {
+        rows[r] = VecF{};
+        if (key + r >= count) continue;
+        const T* at = source + (key + r) * size + d;
+        n == 2 * kLanes ? std::memcpy(&rows[r], at, sizeof rows[r])
+                        : std::memcpy(&rows[r], at, static_cast<size_t>(n) * sizeof(T));
+      }
+      transpose(rows);
+      for (int64_t r = 0; r < ceil_div(n, 2); ++r) store(out + (d / 2 + r) * kKeyBlock + key, rows[r]);
+    }
+  }
+}
+
+/// Rows that scores are made of: as they stand where pairs are multiplied, else in f32.
+template <typename T>
+using ScoreNumber = std::conditional_t<kTurnsPairs<T>, BF16, float>;
+template <typename T>
+struct ScoreRows {
+  const ScoreNumber<T>* data = nullptr;
+  int64_t stride = 0;
+};
+
+/// scores [range.rows, kKeyBlock], where the range has any: rows from `row` on, times turned keys.
+template <typename T>
+void score_tile(const ScoreRows<T>& rows, int64_t row, int64_t depth, const float* turned, const TileRange& range,
+                float* scores) {
+  const int64_t skip = range.first_vector() * kLanes, vectors = range.last_vector() - range.first_vector();
+  if constexpr (kTurnsPairs<T>) {
+    pair_tile_product({.a = rows.data + row * rows.stride,
+                       .a_row = rows.stride,
+                       .b = reinterpret_cast<const uint32_t*>(turned) + skip,
+                       .b_row = kKeyBlock,
+                       .c = scores + skip,
+                       .c_row = kKeyBlock,
+                       .rows = range.rows,
+                       .vectors = vectors,
+                       .depth = depth});
+  } else {
+    tile_product<0>({.a = rows.data + row * rows.stride,
+                     .a_row = rows.stride,
+                     .a_depth = 1,
+                     .b = turned + skip,
+                     .b_row = kKeyBlock,
+                     .c = scores + skip,
+                     .c_row = kKeyBlock,
+                     .rows = range.rows,
+                     .vectors = vectors,
+                     .depth = depth});
   }
 }
 

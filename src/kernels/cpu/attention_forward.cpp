@@ -18,7 +18,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Where the parts of a thread's scratch begin, in floats.
 struct ForwardLayout {
   int64_t keys, values, queries, sums, scores, largest, totals, size;
-  ForwardLayout(const AttentionShape& shape, bool copies) {
+  ForwardLayout(const AttentionShape& shape, bool copies, bool copies_queries) {
     int64_t at = 0;
     const auto take = [&](int64_t floats) {
       const int64_t begin = at;
@@ -28,7 +28,7 @@ struct ForwardLayout {
     const int64_t rows = std::min(row_block(shape), shape.queries);
     keys = take(shape.size * kKeyBlock);
     values = take(copies || shape.value_size % kLanes != 0 ? kKeyBlock * padded(shape.value_size) : 0);
-    queries = take(copies ? rows * padded(shape.size) : 0);
+    queries = take(copies_queries ? rows * padded(shape.size) : 0);
     sums = take(rows * padded(shape.value_size));
     scores = take(kRowTile * kKeyBlock);
     largest = take(rows);
@@ -37,10 +37,16 @@ struct ForwardLayout {
   }
 };
 
+template <typename T>
+ForwardLayout layout_of(const AttentionShape& shape) {
+  return {shape, needs_copy<T>(kLanes), needs_copy<T>(kLanes) && !kTurnsPairs<T>};
+}
+
 // Running state of a block of queries of one head.
+template <typename T>
 struct RowBlock {
   int64_t begin = 0, rows = 0;
-  FloatRows queries{};
+  ScoreRows<T> queries{};
   float* sums = nullptr;     // [rows, Dv up to whole vectors]: Σ p v
   float* largest = nullptr;  // [rows]: largest score so far, times log2 e
   float* totals = nullptr;   // [rows, 16]: Σ p, one vector per row
@@ -49,7 +55,7 @@ struct RowBlock {
 // One block of keys and values.
 struct KeyBlock {
   int64_t begin;
-  const float* turned;  // [D, kKeyBlock]
+  const float* turned;  // by turn_keys()
   FloatRows values;
 };
 
@@ -103,22 +109,13 @@ void softmax_tile(const Problem& p, const TileRange& range, float* scores, float
 }
 
 // Adds what the queries of the block see of one block of keys.
-void attend(const Problem& p, const RowBlock& block, const KeyBlock& keys, float* scores) {
+template <typename T>
+void attend(const Problem& p, const RowBlock<T>& block, const KeyBlock& keys, float* scores) {
   const int64_t width = padded(p.shape.value_size);
   for (int64_t row = 0; row < block.rows; row += kRowTile) {
     const TileRange range(p.sight, block.begin + row, std::min(kRowTile, block.rows - row), keys.begin);
     if (range.empty()) continue;
-    const int64_t skip = range.first_vector() * kLanes;
-    tile_product<0>({.a = block.queries.data + row * block.queries.stride,
-                     .a_row = block.queries.stride,
-                     .a_depth = 1,
-                     .b = keys.turned + skip,
-                     .b_row = kKeyBlock,
-                     .c = scores + skip,
-                     .c_row = kKeyBlock,
-                     .rows = range.rows,
-                     .vectors = range.last_vector() - range.first_vector(),
-                     .depth = p.shape.size});
+    score_tile<T>(block.queries, row, p.shape.size, keys.turned, range, scores);
     alignas(64) float rescale[kLanes];
     softmax_tile(p, range, scores, block.largest + row, block.totals + row * kLanes, rescale);
     for (int64_t r = 0; r < range.rows && p.dropout; ++r) {
@@ -163,7 +160,7 @@ struct Denominator {
 };
 
 template <typename T>
-void finish(const Problem& p, const RowBlock& block, const Results<T>& results) {
+void finish(const Problem& p, const RowBlock<T>& block, const Results<T>& results) {
   const int64_t width = padded(p.shape.value_size), stride = p.shape.batch * p.shape.heads * p.shape.value_size;
   for (int64_t r = 0; r < block.rows; ++r) {
     const float largest = block.largest[r] * kLn2;
@@ -182,14 +179,15 @@ void finish(const Problem& p, const RowBlock& block, const Results<T>& results) 
 template <typename T>
 void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t begin, int64_t end, float* scratch) {
   const AttentionShape& shape = p.shape;
-  const ForwardLayout layout(shape, !std::is_same_v<T, float>);
+  const ForwardLayout layout = layout_of<T>(shape);
   const int64_t head = p.b * shape.heads + p.h;
-  RowBlock block{begin, end - begin};
+  RowBlock<T> block{begin, end - begin};
   const T* queries = args.q.data<T>() + (head * shape.queries + begin) * shape.size;
-  if constexpr (std::is_same_v<T, float>) {
-    block.queries = {queries, shape.size};  // read one number at a time, so no padding is needed
+  if constexpr (std::is_same_v<T, ScoreNumber<T>>) {
+    block.queries = {queries, shape.size};  // read one number or pair at a time, so no padding is needed
   } else {
-    block.queries = float_rows(queries, block.rows, shape.size, scratch + layout.queries);
+    const FloatRows copy = float_rows(queries, block.rows, shape.size, scratch + layout.queries);
+    block.queries = {copy.data, copy.stride};
   }
   block.sums = scratch + layout.sums;
   block.largest = scratch + layout.largest;
@@ -204,11 +202,11 @@ void attend_block(const AttentionForwardArgs& args, const Problem& p, int64_t be
   const KeyRange range = p.sight.of_rows(begin, end);
   for (int64_t key = range.first / kKeyBlock * kKeyBlock; key < range.last; key += kKeyBlock) {
     const int64_t count = std::min(kKeyBlock, shape.keys - key);
-    transpose_keys(keys + key * shape.size, count, shape.size, scratch + layout.keys);
-    attend(p, block,
-           {key, scratch + layout.keys,
-            float_rows(values + key * shape.value_size, count, shape.value_size, scratch + layout.values)},
-           scratch + layout.scores);
+    turn_keys(keys + key * shape.size, count, shape.size, scratch + layout.keys);
+    attend<T>(p, block,
+              {key, scratch + layout.keys,
+               float_rows(values + key * shape.value_size, count, shape.value_size, scratch + layout.values)},
+              scratch + layout.scores);
   }
   const auto rows_of = [&](const Tensor& tensor) {
     return tensor ? tensor.data<float>() + head * shape.queries + begin : nullptr;
@@ -239,7 +237,8 @@ void forward(const AttentionForwardWork& work) {
 
 Shape attention_forward_scratch(const AttentionShape& shape, DType dtype) {
   const int64_t items = shape.batch * shape.heads * ceil_div(shape.queries, row_block(shape));
-  return {attention_threads(shape, items), ForwardLayout(shape, dtype != DType::kF32).size};
+  return {attention_threads(shape, items),
+          (dtype == DType::kF32 ? layout_of<float>(shape) : layout_of<BF16>(shape)).size};
 }
 
 void attention_forward(const Stream&, const AttentionForwardWork& work) {

@@ -1,12 +1,14 @@
 #include "proof/bench/bench.h"
 
 #include <algorithm>
+#include <ctime>
 #include <functional>
 #include <random>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "kernels/gemm.h"
 #include "kernels/op_case.h"
 #include "kernels/product_ceiling.h"
 #include "trainer/engine.h"
@@ -19,6 +21,21 @@ void measure_ceilings(Device& device, BenchReport& report) {
   report.bf16_ceiling = std::max(report.bf16_ceiling, kernels::product_ceiling(device, DType::kBF16));
 }
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// How the time of a call went, from its first tenth to its last.
+std::vector<double> course(const std::vector<double>& times) {
+  const auto tenth = static_cast<ptrdiff_t>(times.size() / 10), count = static_cast<ptrdiff_t>(times.size());
+  if (tenth < 3) return {};
+  std::vector<double> out;
+  for (const ptrdiff_t begin : {ptrdiff_t{0}, (count - tenth) / 2, count - tenth})
+    out.push_back(median({times.begin() + begin, times.begin() + begin + tenth}));
+  return out;
+}
+
 // Calls `work` for `seconds` (at least three times) after one call apart.
 BenchRow time_work(const std::string& name, Device& device, double seconds, const std::function<void()>& work) {
   work();
@@ -28,23 +45,29 @@ BenchRow time_work(const std::string& name, Device& device, double seconds, cons
   row.name = name;
   std::vector<double> times;
   const Stopwatch total;
+  const std::clock_t processor = std::clock();
+  int64_t primitives = kernels::gemm_primitives_created();
   while (times.size() < 3 || total.seconds() < seconds) {
+    if (total.seconds() < seconds / 10) primitives = kernels::gemm_primitives_created();
     const Stopwatch watch;
     work();
     device.synchronize();
     times.push_back(watch.seconds());
   }
-  std::sort(times.begin(), times.end());
-  row.best_seconds = times.front();
-  row.median_seconds = times[times.size() / 2];
+  row.processor_seconds =
+      static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / static_cast<double>(times.size());
+  row.primitives_made = kernels::gemm_primitives_created() - primitives;
+  row.course_seconds = course(times);
+  row.best_seconds = *std::min_element(times.begin(), times.end());
+  row.median_seconds = median(times);
   row.calls = static_cast<int64_t>(times.size());
   row.peak_bytes = device.allocator().statistics().peak_total - before;
   return row;
 }
 
-std::vector<MicroBatch> random_step(const Options& options, int64_t vocab) {
+std::vector<MicroBatch> random_step(const Options& options, int64_t vocab, int64_t step) {
   const int64_t micro = options.training.micro_batch_size;
-  std::mt19937_64 random(static_cast<uint64_t>(options.training.seed));
+  std::mt19937_64 random(static_cast<uint64_t>(options.training.seed + step));
   std::vector<MicroBatch> out;
   for (int64_t i = 0; i < options.training.global_batch_size / micro; ++i) {
     MicroBatch batch = plain_batch(micro, options.model.seq_length, i * micro);
@@ -108,7 +131,7 @@ BenchReport bench_layer(const Options& options, int64_t vocab, Device& device, d
     return changed;
   }();
   Engine engine(one, vocab, device, true);
-  const MicroBatch host = random_step(one, vocab).front();
+  const MicroBatch host = random_step(one, vocab, 0).front();
   BenchReport report;
   measure_ceilings(device, report);
   const auto run = [&](Engine& target, bool backward) {
@@ -128,13 +151,17 @@ BenchReport bench_layer(const Options& options, int64_t vocab, Device& device, d
 
 BenchReport bench_step(const Options& options, int64_t vocab, Device& device, double seconds) {
   Engine engine(options, vocab, device, true);
-  const std::vector<MicroBatch> batches = random_step(options, vocab);
+  // New tokens, so new row counts of the experts, in every step.
+  const auto batches = [&](int64_t step) { return random_step(options, vocab, step); };
   BenchReport report;
   measure_ceilings(device, report);
   int64_t step = 0;
-  BenchRow row = time_work("training step", device, seconds, [&] { one_step(engine, batches, ++step); });
+  BenchRow row = time_work("training step", device, seconds, [&] {
+    ++step;
+    one_step(engine, batches(step), step);
+  });
   row.peak_bytes = device.allocator().statistics().peak_total;
-  row.cost = simulated_cost(options, vocab, [&](Engine& target) { one_step(target, batches, 1); });
+  row.cost = simulated_cost(options, vocab, [&](Engine& target) { one_step(target, batches(1), 1); });
   row.tokens = static_cast<double>(options.training.global_batch_size * options.model.seq_length);
   report.rows.push_back(row);
   measure_ceilings(device, report);
@@ -154,6 +181,12 @@ std::string bench_table(const BenchReport& report) {
                        100 * rate / report.bf16_ceiling, row.cost.bytes / row.median_seconds / 1e9,
                        human_bytes(row.peak_bytes),
                        row.tokens > 0 ? fmt::format("{:.0f}", row.tokens / row.median_seconds) : "");
+    if (row.course_seconds.size() == 3)
+      out +=
+          fmt::format("  {} calls; median of the first tenth {:.3f} ms, the middle {:.3f}, the last {:.3f}\n",
+                      row.calls, row.course_seconds[0] * 1e3, row.course_seconds[1] * 1e3, row.course_seconds[2] * 1e3);
+    if (row.primitives_made >= 0)
+      out += fmt::format("  oneDNN primitives made after the first tenth: {}\n", row.primitives_made);
   }
   return out;
 }
@@ -172,6 +205,13 @@ Json bench_json(const BenchReport& report) {
     entry["flops"] = row.cost.flops;
     entry["bytes"] = row.cost.bytes;
     entry["peak_bytes"] = row.peak_bytes;
+    if (row.processor_seconds > 0) entry["processor_seconds"] = row.processor_seconds;
+    if (row.primitives_made >= 0) entry["primitives_made"] = row.primitives_made;
+    if (row.course_seconds.size() == 3) {
+      entry["first_tenth_seconds"] = row.course_seconds[0];
+      entry["middle_tenth_seconds"] = row.course_seconds[1];
+      entry["last_tenth_seconds"] = row.course_seconds[2];
+    }
     if (row.tokens > 0) entry["tokens_per_second"] = row.tokens / row.median_seconds;
     rows.push_back(std::move(entry));
   }

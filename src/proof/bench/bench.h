@@ -18,6 +18,11 @@ struct BenchRow {
   Cost cost;               ///< of one call
   int64_t peak_bytes = 0;  ///< device memory beyond what stood before
   double tokens = 0;       ///< of one call; 0: not counted in tokens
+  /// Layers and steps only: medians over the first, the middle and the last tenth of the calls (from 30 calls on), and
+  /// the oneDNN primitives made during the last nine tenths: none in a steady step.
+  std::vector<double> course_seconds;
+  int64_t primitives_made = -1;
+  double processor_seconds = 0;  ///< of all threads, mean over the calls: what a machine with other work still tells
 };
 
 struct BenchReport {
