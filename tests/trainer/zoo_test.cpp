@@ -44,14 +44,14 @@ TEST(Zoo, TwinsTrain) {
     const auto device = make_device("cpu");
     Engine engine(options, options.model.vocab_size, *device, true);
     double first = 0, last = 0;
-    for (int64_t step = 0; step < 6; ++step) {
+    for (int64_t step = 0; step < 4; ++step) {
       StepRequest request;
       request.rates = {.lr = 2e-3, .decoupled_lr = 2e-3, .weight_decay = 0.1, .step = step + 1};
       last = engine.train_step(random_batches(options, 0), request).lm_loss();
       if (step == 0) first = last;
     }
     EXPECT_TRUE(std::isfinite(last)) << path;
-    EXPECT_LT(last, first - 0.2) << path;  // the same batch again and again
+    EXPECT_LT(last, first - 0.1) << path;  // the same batch again and again
   }
 }
 
