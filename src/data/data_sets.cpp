@@ -27,6 +27,8 @@ DataSets::DataSets(const DataConfig& config, const std::optional<DataPosition>& 
   if (config_.mock) {
     config_.blend = {{"mock data"}, std::nullopt};
     config_.split = "1,1,1";
+    // There is no place beside made-up data.
+    if (config_.cache.place == IndexCache::Place::kBesideData) config_.cache.place = IndexCache::Place::kMemory;
   }
   if (position) resume(*position);
   if (config_.blend.prefixes.empty()) {
