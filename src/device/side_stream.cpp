@@ -169,6 +169,8 @@ void SideStream::run_thread() {
   }
 }
 
+bool in_stream_work() { return running_here != nullptr; }
+
 bool stream_work_cancelled() { return running_here != nullptr && running_here->cancelled_; }
 
 // All end before any goes: they may wait for each other.

@@ -74,6 +74,8 @@ class SideStream {
 /// Inside work of a side stream: whether the stream wants it to end early, by any exception. For loops that wait for
 /// other ranks. False on every other thread.
 bool stream_work_cancelled();
+/// Whether this thread serves a side stream, so that the host may be computing beside it.
+bool in_stream_work();
 
 /// All side streams of a device, and what its Stream and Event functions do with them.
 class SideStreams {

@@ -17,22 +17,27 @@ namespace {
 constexpr int64_t kLargestMessage = int64_t{1} << 30;  // MPI counts in int
 constexpr int kHeaderTags = 1 << 22;
 
-// First without pause, then giving way to others, then asleep, longer and longer: ranks may be more than processors.
+// Between two looks: first none, then giving way to others, then sleep, longer and longer. Where each rank has a
+// processor to itself, the first part is long: giving way costs a time slice if anybody takes it. Beside a host that
+// computes there is no giving way at all: who sleeps is woken in time, who gave way waits for a slice to end.
 class Pause {
  public:
+  explicit Pause(bool is_crowded)
+      : looks_(in_stream_work() || is_crowded ? 20 : 3000), yields_(in_stream_work() ? 0 : 200) {}
   void operator()() {
     ++count_;
-    if (count_ <= 20) return;
-    if (count_ <= 200) {
+    if (count_ <= looks_) return;
+    if (count_ <= looks_ + yields_) {
       sched_yield();
-      return;
+    } else {
+      std::this_thread::sleep_for(
+          std::chrono::microseconds(std::min<int64_t>(20 + (count_ - looks_ - yields_) / 4, 500)));
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(std::min<int64_t>(20 + (count_ - 200) / 4, 500)));
   }
-  bool is_long() const { return count_ > 200; }
+  bool is_long() const { return count_ > looks_ + yields_; }
 
  private:
-  int64_t count_ = 0;
+  int64_t count_ = 0, looks_, yields_;
 };
 
 }  // namespace
@@ -45,7 +50,8 @@ void check_mpi(int code, const char* what) {
   throw Error(fmt::format("[comm/mpi] {} failed: {}", what, std::string(text, static_cast<size_t>(length))));
 }
 
-Messenger::Messenger(const CommSettings& settings) : settings_(settings) {
+Messenger::Messenger(const CommSettings& settings, int ranks_on_machine)
+    : settings_(settings), is_crowded_(ranks_on_machine > static_cast<int>(std::thread::hardware_concurrency())) {
   int rank = 0, size = 1;
   check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size), "MPI_Comm_size");
@@ -133,7 +139,7 @@ void Messenger::poll_until(const std::function<bool()>& done, const std::functio
   const double timeout = settings().timeout_seconds;
   const double limit = timeout > 0 ? timeout + grace_seconds : 0;
   const Stopwatch watch;
-  Pause pause;
+  Pause pause(is_crowded_);
   double next_look = 0.02;
   for (;;) {
     {
@@ -300,7 +306,7 @@ void Messenger::leave() {
   }
   // Without a limit: others may have much to do still, and one that fails ends the job.
   const Stopwatch watch;
-  for (Pause pause;; pause()) {
+  for (Pause pause(is_crowded_);; pause()) {
     const std::lock_guard lock(mutex_);
     progress();
     int done = 0;

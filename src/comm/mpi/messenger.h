@@ -49,7 +49,7 @@ class Batch {
 
 class Messenger {
  public:
-  explicit Messenger(const CommSettings& settings);
+  Messenger(const CommSettings& settings, int ranks_on_machine);
   ~Messenger();
   Messenger(const Messenger&) = delete;
   Messenger& operator=(const Messenger&) = delete;
@@ -92,6 +92,7 @@ class Messenger {
 
   mutable std::mutex mutex_;
   CommSettings settings_;
+  bool is_crowded_;  ///< more ranks than processors
   int64_t rank_ = 0, size_ = 1;
   MPI_Comm data_ = MPI_COMM_NULL, control_ = MPI_COMM_NULL, headers_ = MPI_COMM_NULL;
   Control incoming_;

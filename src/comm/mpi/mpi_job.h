@@ -25,6 +25,7 @@ class MpiJob {
   MpiJob(const MpiJob&) = delete;
   MpiJob& operator=(const MpiJob&) = delete;
 
+  int ranks_on_machine() const { return machine_size_; }
   /// From now on this process may end.
   void leave();
   /// Writes "conclave: rank 3: text" to standard error, if nobody failed before, and ends the job with this exit code.

@@ -30,7 +30,7 @@ bool mpi_is_built_in() { return true; }
 
 void run_launched_rank(const CommSettings& settings, const std::function<void(World&)>& work) {
   MpiJob job;
-  Messenger messenger(settings);
+  Messenger messenger(settings, job.ranks_on_machine());
   MpiWorld world(messenger);
   try {
     work(world);

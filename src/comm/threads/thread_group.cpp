@@ -151,9 +151,14 @@ void ThreadGroup::move_share(int rank, const Calls& calls) const {
 void ThreadGroup::meet(int rank, const CollectiveCall& call) {
   Lock lock(mutex_);
   auto& place = meetings_[call.sequence];
-  if (place == nullptr) place = std::make_shared<Meeting>(Meeting{.calls = Calls(static_cast<size_t>(size()))});
+  if (place == nullptr) {
+    place = std::make_shared<Meeting>();
+    place->calls.resize(static_cast<size_t>(size()));
+    place->came.resize(static_cast<size_t>(size()));
+  }
   const std::shared_ptr<Meeting> meeting = place;
   meeting->calls[static_cast<size_t>(rank)] = &call;
+  meeting->came[static_cast<size_t>(rank)] = true;
   if (++meeting->arrived == size()) changed_.notify_all();
   try {
     wait(
@@ -161,7 +166,7 @@ void ThreadGroup::meet(int rank, const CollectiveCall& call) {
         [&] {
           std::vector<int> missing;
           for (int member = 0; member < size(); ++member)
-            if (meeting->calls[static_cast<size_t>(member)] == nullptr) missing.push_back(member);
+            if (!meeting->came[static_cast<size_t>(member)]) missing.push_back(member);
           return missing;
         });
   } catch (...) {

@@ -30,7 +30,8 @@ class ThreadGroup {
 
  private:
   struct Meeting {
-    std::vector<const CollectiveCall*> calls;  ///< by member; nothing: not here yet
+    std::vector<const CollectiveCall*> calls;  ///< by member; nothing: not here
+    std::vector<bool> came;                    ///< also of those who gave up waiting since
     int arrived = 0, left = 0;
   };
   enum class PostState { kWaiting, kBeingRead, kRead };
