@@ -53,7 +53,8 @@ int plan_command(const Words& words) {
   const ParsedOptions parsed = parse_command_line(Command::kPlan, words);
   if (!parsed.positionals.empty())
     throw UsageError(fmt::format("conclave plan takes options only; got '{}'", parsed.positionals[0]));
-  if (!parsed.options.plan.draw) throw UsageError("conclave plan draws pipelines for now; add --draw");
+  if (!parsed.options.plan.draw)
+    throw UsageError("conclave plan draws pipelines: add --draw; memory and time of a layout are not available yet");
   fmt::print("{}", drawing(parsed));
   return 0;
 }

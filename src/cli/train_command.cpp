@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/command_options.h"
+#include "comm/launcher.h"
 #include "config/options_text.h"
 #include "config/validate.h"
 #include "trainer/hf_model.h"
@@ -15,6 +16,9 @@ namespace {
 
 // The new model is made and saved first; training then starts from it.
 void upcycle_first(ParsedOptions& parsed) {
+  CONCLAVE_USER_CHECK(!is_launched(),
+                      "--moe-use-upcycling makes the new model in one process, but a launcher started several; make it "
+                      "with conclave upcycle first and --load it here");
   const UpcyclingReport report = upcycle_model(parsed);
   CheckpointOptions& checkpoint = parsed.options.checkpoint;
   log_info("upcycled: {:.3f} billion parameters in '{}'{}", report.billions, report.directory,

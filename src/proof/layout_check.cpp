@@ -166,8 +166,10 @@ TrainingTrace trace_one_process(const Options& options, int64_t vocab, int64_t s
 }
 
 LayoutBounds layout_bounds(const Options& options) {
-  if (!options.precision.bf16) return {};
-  return {.loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2, .rate_share = 0.6};
+  const bool adam = options.optimizer.optimizer != "sgd";
+  if (!options.precision.bf16) return {.rate_share = adam ? 0.05 : 0};
+  return {
+      .loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2, .rate_share = adam ? 0.6 : 0};
 }
 
 std::string LayoutReport::fault() const {

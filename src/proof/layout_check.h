@@ -26,7 +26,8 @@ TrainingTrace trace_one_process(const Options& options, int64_t vocab, int64_t s
 struct LayoutBounds {
   double loss = 1e-5, first_norm = 1e-5, norm = 1e-4, gradient = 1e-4;
   double weight = 1e-3;
-  double rate_share = 0.05;  ///< of the steps' learning rates, beside `weight`: Adam enlarges what is nearly zero
+  double rate_share =
+      0.05;  ///< of the steps' learning rates, beside `weight`: with Adam alone, which enlarges what is nearly zero
 };
 LayoutBounds layout_bounds(const Options& options);
 

@@ -10,8 +10,7 @@
 
 namespace conclave {
 
-/// The groups of a rank, from resolved options. `sequence_parallel` off: passes whose length does not divide (text
-/// generation).
+/// The groups of a rank, from resolved options. `world` must outlive them.
 std::unique_ptr<ProcessGroups> make_job_groups(const Options& options, World& world);
 
 /// Runs `work` on every rank that is in this process and returns the largest of their results. The options that `work`

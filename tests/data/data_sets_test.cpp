@@ -1,5 +1,6 @@
 #include "data/data_sets.h"
 
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -191,6 +192,19 @@ TEST_F(DataSetsTest, ABlendWithoutWeightsGoesOnWithWhatIsLeft) {
   EXPECT_EQ(train.blended->taken(train.samples->size())[0], left);
 }
 
+TEST_F(DataSetsTest, MockDataLeaveNoFilesBehind) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::create_directory(path("empty"));
+  std::filesystem::current_path(path("empty"));
+  config_.mock = true;
+  config_.vocab_size = 50;
+  config_.cache = {};
+  config_.samples = {10, 5, 5};
+  EXPECT_GE(DataSets(config_).split(Split::kTrain).samples->size(), 10);
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(std::filesystem::is_empty(path("empty")));
+}
+
 TEST_F(DataSetsTest, ContradictionsAndMissingDataAreRefused) {
   const auto refusal = [&] { return error_of([&] { DataSets data(config_); }); };
   EXPECT_NE(refusal().find("0 sources of data"), std::string::npos);
@@ -256,8 +270,8 @@ TEST(SplitString, NonsenseIsRefused) {
   for (const char* text : {"", "a,b", "0,0,0", "1,2,3,4", "1.2.3,4", "."}) {
     EXPECT_NE(error_of([&] { parse_split(text); }).find("split"), std::string::npos) << text;
   }
-  for (const std::vector<std::string>& words :
-       std::vector<std::vector<std::string>>{{}, {"a", "b", "1", "c"}, {"-1", "a"}, {"nan", "a"}, {"inf", "a", "1", "b"}}) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {}, {"a", "b", "1", "c"}, {"-1", "a"}, {"nan", "a"}, {"inf", "a", "1", "b"}}) {
     EXPECT_NE(error_of([&] { parse_data_path(words); }), "") << words.size();
   }
 }

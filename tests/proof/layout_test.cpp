@@ -110,6 +110,22 @@ const Words kFlex = {"--moe-token-dispatcher-type", "flex"};
 const Words kVpp = {"--num-layers-per-virtual-pipeline-stage", "1"};
 // In bf16 a rounding can turn a choice of experts over, which is no fault of a layout: here every expert is chosen.
 const Words kAllExperts = {"--moe-router-topk", "4"};
+const Words kLatent = {"--multi-latent-attention",
+                       "--q-lora-rank",
+                       "16",
+                       "--kv-lora-rank",
+                       "16",
+                       "--qk-head-dim",
+                       "8",
+                       "--qk-pos-emb-head-dim",
+                       "4",
+                       "--v-head-dim",
+                       "8"};
+// Adam turns the rounding of a gradient that is nearly zero into a whole step; plain descent shows weights as they are.
+const Words kSgd = {"--optimizer", "sgd", "--lr", "1"};
+const Words kPrediction = {"--mtp-num-layers", "1"};
+const Words kForced = {"--moe-router-force-load-balancing"};
+const Words kSharedGate = {"--moe-shared-expert-intermediate-size", "16", "--moe-shared-expert-gate"};
 const Words kGqa = {"--group-query-attention", "--num-query-groups", "2"};
 
 std::vector<LayoutCase> cases() {
@@ -179,6 +195,26 @@ std::vector<LayoutCase> cases() {
       {"bf16_dp2", 2, kZero, kAllExperts, false, true},
       {"bf16_tp2_ep2", 4, both(kTp2, kEp2), kAllExperts, false, true},
       {"bf16_cp2_pp2", 4, both(kCp2, kPp2), kAllExperts, false, true},
+      {"latent_tp2", 2, kTp2, both(kLatent, kSgd)},
+      {"latent_cp2", 2, kCp2, kLatent},
+      {"latent_pp2_ep2", 4, both(kPp2, kEp2), kLatent},
+      {"prediction_tp2", 2, kTp2, kPrediction},
+      {"prediction_cp2", 2, kCp2, kPrediction},
+      {"prediction_pp2", 2, both(kPp2, {"--pipeline-model-parallel-layout", "Ett|ttmL"}), kPrediction},
+      {"prediction_dp2_overlap", 2, kOverlap, kPrediction},
+      {"jitter_cp2_tp2", 4, both(kCp2, kTp2), {"--moe-input-jitter-eps", "0.1"}},
+      {"forced_cp2", 2, kCp2, kForced},
+      {"forced_tp2_ep2", 4, both(kTp2, kEp2), kForced},
+      {"softmax_offset_tp2", 2, kTp2, {"--softmax-type", "learnable"}},
+      {"shared_gate_overlap_ep2", 2, both(both(kEp2, kAllToAll), {"--moe-shared-expert-overlap"}), kSharedGate},
+      {"shared_gate_tp2_ep2", 4, both(kTp2, kEp2), kSharedGate},
+      {"hybridep_ep4", 4,
+       both(both(kEp4, kFlex), {"--moe-flex-dispatcher-backend", "hybridep", "--ranks-per-node", "2"})},
+      {"pad_ep2",
+       2,
+       both(kEp2, kAllToAll),
+       {"--moe-expert-capacity-factor", "1", "--moe-pad-expert-input-to-capacity"}},
+      {"drop_ep2", 2, both(kEp2, kAllToAll), {"--moe-expert-capacity-factor", "0.5"}},
       {"mapping_tp2_pp2", 8, both(both(kTp2, kPp2), {"--use-tp-pp-dp-mapping"})},
   };
 }
