@@ -18,7 +18,7 @@ Parameter* declare_vector(ParameterStore& store, const std::string& name, const 
 }  // namespace
 
 Norm::Norm(ParameterStore& store, const std::string& name, const NormConfig& config, int64_t width, bool weight_decay)
-    : config_(config), width_(width) {
+    : config_(config) {
   const Initializer one = config.one_plus ? Initializer::zeros() : Initializer::ones();
   weight_ = declare_vector(store, name + ".weight", config, width, one, ParameterRole::kNorm, weight_decay);
   if (config.kind == kernels::NormKind::kLayer)

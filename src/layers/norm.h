@@ -38,7 +38,6 @@ class Norm {
 
  private:
   NormConfig config_;
-  int64_t width_;
   Parameter* weight_;
   Parameter* bias_ = nullptr;
   void run(const Context& context, const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd) const;

@@ -33,7 +33,7 @@ ExpertLoad expert_load(const std::vector<double>& tokens) {
 }
 
 RoutingStatistics::RoutingStatistics(Device& device, int64_t experts, std::vector<std::string> losses)
-    : experts_(experts), losses_(std::move(losses)) {
+    : losses_(std::move(losses)) {
   const MemoryTag tag{MemoryCategory::kOptimizer, "router statistics"};
   const Shape whole{static_cast<int64_t>(losses_.size()) + experts};
   step_ = Tensor::empty(device, whole, DType::kF64, tag);

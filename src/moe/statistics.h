@@ -55,7 +55,6 @@ class RoutingStatistics {
   void reset(const Stream& stream);
 
  private:
-  int64_t experts_;
   std::vector<std::string> losses_;
   Tensor step_, total_;  // [losses + E] f64
   Tensor local_tokens_, running_counts_;
