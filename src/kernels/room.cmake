@@ -8,5 +8,5 @@ target_compile_options(conclave_kernels PRIVATE -fno-math-errno -fno-trapping-ma
 # clang 16 crashes on these files when it optimises under its sanitizers; only the fuzzers are built that way.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   set_source_files_properties(src/kernels/cpu/attention_backward.cpp src/kernels/cpu/attention_forward.cpp
-                              src/kernels/cpu/pair_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
+                              src/kernels/cpu/packed_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
 endif()
