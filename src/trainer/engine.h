@@ -86,7 +86,7 @@ class Engine {
   RoutingSummary take_routing();
   /// Logits [V] after the last token of a batch of one sequence, whose positions follow those in the cache.
   std::vector<float> next_logits(const MicroBatch& batch, KvCache& cache);
-  /// Logits [T,V] of all positions, row t = s*B + b; without context parallelism.
+  /// Logits [T,V] of all positions, row t = s*B + b. Collective over the model's ranks.
   std::vector<float> logits(const MicroBatch& batch);
 
   TrainingStore& store() { return *store_; }
@@ -125,6 +125,7 @@ class Engine {
   Tensor zero_sums(int64_t count) const;
   void sum_over_job(const Tensor& sums) const;
   std::vector<float> forward_logits(const MicroBatch& batch, KvCache* cache, int64_t positions);
+  std::vector<float> whole_sequence(const Tensor& part, int64_t sequence, int64_t batch) const;
   LossWeights loss_weights(const MicroBatch& first, int64_t micro_batches) const;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
   void add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const;

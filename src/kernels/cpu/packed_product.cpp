@@ -79,10 +79,34 @@ void finish_rows(const TileRows& t, const TilePlace& place, const float* sums, i
   }
 }
 
-/// Sums that met a call while in registers would live in memory all the time: they leave together.
+/// The whole tile to C: nothing is called, so the sums stay in registers.
+template <typename C, bool add, int kRows, int kColumns>
+__attribute__((always_inline)) inline void store_tile(C* c, int64_t ldc, const VecF (&sum)[kRows][kColumns]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kColumns; ++v) {
+      C* at = c + r * ldc + v * kLanes;
+      store(at, add ? sum[r][v] + load(at) : sum[r][v]);
+    }
+  }
+}
+
+/// Sums that met a call while in registers would live in memory all the time: those of tiles that stick out of C leave
+/// together.
 template <int kRows, int kColumns>
 __attribute__((always_inline)) inline void finish_tile(const TileRows& t, const TilePlace& place,
                                                        const VecF (&sum)[kRows][kColumns]) {
+  const int64_t column = place.vector * kLanes;
+  if (place.rows == kRows && t.column_count - column >= kColumns * kLanes) {
+    const int64_t first = place.row * t.ldc + column;
+    if (t.c_dtype == DType::kF32) {
+      auto* c = reinterpret_cast<float*>(t.c) + first;
+      return t.add ? store_tile<float, true>(c, t.ldc, sum) : store_tile<float, false>(c, t.ldc, sum);
+    }
+    auto* c = reinterpret_cast<BF16*>(t.c) + first;
+    return t.add ? store_tile<BF16, true>(c, t.ldc, sum) : store_tile<BF16, false>(c, t.ldc, sum);
+  }
   alignas(64) float sums[kRows * kColumns * kLanes];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
@@ -93,20 +117,22 @@ __attribute__((always_inline)) inline void finish_tile(const TileRows& t, const 
                            : finish_rows<BF16>(t, place, sums, kColumns * kLanes);
 }
 
-/// The results are asked for from far memory while the sums are made.
+/// The results are asked for from far memory while the sums are made (beyond C too, where that harms nobody).
 template <int kRows, int kColumns>
 __attribute__((always_inline)) inline void start_tile(const TileRows& t, const TilePlace& place,
                                                       VecF (&sum)[kRows][kColumns]) {
-  const int64_t size = t.c_size(), column = place.vector * kLanes;
-  const int64_t width = std::min<int64_t>(t.column_count - column, kColumns * kLanes) * size;
-  const std::byte* c = t.c + (place.row * t.ldc + column) * size;
-  for (int64_t r = 0; r < place.rows; ++r, c += t.ldc * size) {
-    for (int64_t byte = 0; byte < width; byte += 64) __builtin_prefetch(c + byte, 1);
-  }
+  const int64_t size = t.c_size(), column = place.vector * kLanes, row_bytes = t.ldc * size;
+  const std::byte* c = t.c + place.row * row_bytes + column * size;
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kColumns; ++v) sum[r][v] = load(t.start + column + v * kLanes);
+    for (int v = 0; v < kColumns; ++v) __builtin_prefetch(c + r * row_bytes + v * kLanes * size, 1);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kColumns; ++v) {
+    const VecF start = load(t.start + column + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sum[r][v] = start;
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace conclave::proof {
 
-using GoldenFunction = std::vector<GoldenReport> (*)(const std::string& folder);
+using GoldenFunction = std::function<std::vector<GoldenReport>(const std::string& folder)>;
 
 /// A folder of cases and the function that reads it.
 struct GoldenFolder {
@@ -17,8 +17,8 @@ struct GoldenFolder {
   GoldenFunction run;
 };
 
-/// The folders whose form the product knows.
-const std::vector<GoldenFolder>& golden_folders();
+/// The folders whose form the product knows. Cases that are models run in the layout that is given.
+std::vector<GoldenFolder> golden_folders(const ParsedOptions& layout = {});
 
 /// Runs the folders below `directory` in the order of their paths, hands each one's text to `print` as soon as it is
 /// done, and returns the number of failed cases. `directory` may itself be a folder of cases. Loose files are left
@@ -31,6 +31,6 @@ const std::vector<GoldenFolder>& golden_folders();
 ///   training/flops.json: 38 passed, 0 failed, 1 not built
 ///     not built: flops.json#12: multi-latent attention
 int64_t run_golden(const std::string& directory, const std::function<void(const std::string& text)>& print,
-                   const std::vector<GoldenFolder>& folders = golden_folders());
+                   const std::vector<GoldenFolder>& folders);
 
 }  // namespace conclave::proof
