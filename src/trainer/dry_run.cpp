@@ -21,9 +21,10 @@ std::optional<int64_t> environment_number(const char* name) {
   const char* text = std::getenv(name);
   if (text == nullptr || *text == 0) return std::nullopt;
   const std::optional<int64_t> number = parse_int(text);
-  if (!number || *number < 0)
-    throw UsageError(fmt::format("{} of the environment must be a whole number; got '{}'; give --{} N", name, text,
-                                 std::string_view(name) == "RANK" ? "rank" : "world-size"));
+  constexpr int64_t kMost = 1'000'000;
+  if (!number || *number < 0 || *number > kMost)
+    throw UsageError(fmt::format("{} of the environment must be a whole number up to a million; got '{}'; give --{} N",
+                                 name, text, std::string_view(name) == "RANK" ? "rank" : "world-size"));
   return number;
 }
 
@@ -49,8 +50,9 @@ void leave_files_alone(Options* options) {
 // The options of one rank's dry run.
 ParsedOptions rank_options(ParsedOptions parsed, int64_t rank) {
   Options& options = parsed.options;
+  // Another device, asked for beside --fake-process-group, is a contradiction.
+  if (!options.parallel.fake_process_group || !parsed.was_given("device")) options.device.device = "sim";
   options.parallel.fake_process_group = true;
-  options.device.device = "sim";
   options.parallel.world_size = options.pretended.world_size.value_or(options.parallel.world_size);
   options.pretended.world_size = options.parallel.world_size;
   options.pretended.rank = rank;
