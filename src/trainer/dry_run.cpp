@@ -1,5 +1,7 @@
 #include "trainer/dry_run.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -89,6 +91,18 @@ class QuietThread {
   ~QuietThread() { set_quiet_thread(false); }
 };
 
+// Scratch of CPU kernels grows with their threads: those of the pretended rank, not of this machine.
+class RankThreads {
+ public:
+  explicit RankThreads(int64_t threads) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(static_cast<int>(std::max<int64_t>(threads, 1)));
+  }
+  ~RankThreads() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
 std::string teraflops(double flops) { return fmt::format("{:.3f}", flops / 1e12); }
 
 }  // namespace
@@ -108,6 +122,7 @@ ParsedOptions pretended_job(ParsedOptions parsed) {
 RankReport dry_run(const ParsedOptions& parsed, int64_t rank) {
   const ParsedOptions options = rank_options(parsed, rank);
   const std::unique_ptr<World> world = make_sim_world(rank, options.options.parallel.world_size);
+  const RankThreads threads(options.options.device.threads);
   TrainingRun run(options, *world);
   run.run();
   RankReport report;
