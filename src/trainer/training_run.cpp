@@ -446,7 +446,7 @@ bool TrainingRun::ends() {
 void TrainingRun::finish() {
   const std::string reason = *end_reason_;
   const bool complete = reason == "done" || reason == "--skip-train";
-  log_->end_of_training(reason);
+  if (!pretends(options_)) log_->end_of_training(reason);
   if (!repeats_.empty()) {
     log_info("{}", repeats_.text());
     log_->event("determinism", repeats_.text());

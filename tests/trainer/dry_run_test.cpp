@@ -148,6 +148,16 @@ TEST(DryRunFlops, RanksTogetherDoTheWorkOfOne) {
   }
 }
 
+TEST(DryRunSteps, TheSecondStepIsAsAllLaterOnes) {
+  const std::string words = kTp2 + kPp2 + kZero;
+  const RankReport two = simulated(words, 8, 7), five = simulated(words + " --exit-interval 5 --train-iters 9", 8, 7);
+  EXPECT_EQ(two.memory.peak_total, five.memory.peak_total);
+  EXPECT_EQ(two.step.flops, five.step.flops);
+  ASSERT_EQ(two.traffic.size(), five.traffic.size());
+  for (size_t i = 0; i < two.traffic.size(); ++i)
+    EXPECT_EQ(two.traffic[i].bytes_sent, five.traffic[i].bytes_sent) << two.traffic[i].group;
+}
+
 TEST(DryRunImbalance, LoadsTheFirstExpertsMost) {
   const std::string words = kEp4 + kAllToAll + " --moe-routing-imbalance ";
   const auto peak = [&](const std::string& load, int64_t rank) {
