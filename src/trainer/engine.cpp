@@ -117,6 +117,27 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
                                                               .part = pipeline_});
   uploader_ = std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
   schedule_ = [this](int64_t micro_batches) { return training_actions(pipeline_, micro_batches); };
+  if (trains) follow_routing();
+}
+
+void Engine::follow_routing() {
+  const MoeOptions& moe = options_.moe;
+  if (device_.is_sim()) {
+    load_ = make_routing_load(moe.moe_routing_imbalance);
+  } else if (moe.moe_routing_trace_path || moe.moe_routing_replay_path) {
+    trace_ =
+        std::make_unique<RoutingTrace>(RoutingTrace::Settings{.write = moe.moe_routing_trace_path.value_or(""),
+                                                              .replay = moe.moe_routing_replay_path.value_or(""),
+                                                              .most_steps = moe.moe_routing_trace_max_training_iters,
+                                                              .experts = moe.num_experts},
+                                       groups_.rank(), groups_.world().size());
+  }
+  for (const auto& chunk : chunks_) {
+    for (TransformerLayer* layer : chunk->moe_layers()) {
+      layer->moe().router().set_replay(trace_.get());
+      layer->moe().router().set_load(load_.get());
+    }
+  }
 }
 
 std::vector<const TransformerLayer*> Engine::moe_layers() const {
@@ -153,9 +174,11 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   progress.micro_batches = count * groups_.layout().data_size();
   for (const TransformerLayer* layer : moe_layers()) layer->moe().router().begin_step(stream);
   store_->begin_step(stream, count);
+  if (trace_) trace_->begin_step();
   executor_->set_iteration(request.iteration);
   executor_->run(schedule_(count), callbacks(micro_batches, request, &progress),
                  loss_weights(micro_batches.front(), progress.micro_batches));
+  if (trace_) trace_->end_step(request.iteration);
   StepResult result = progress.result;
   result.loss_sum = progress.sums[0];
   result.tokens = progress.sums[1];

@@ -12,6 +12,7 @@
 #include "config/options.h"
 #include "data/batch_source.h"
 #include "models/gpt.h"
+#include "moe/routing_trace.h"
 #include "optim/training_store.h"
 #include "pipeline/executor.h"
 #include "trainer/batch_upload.h"
@@ -116,11 +117,14 @@ class Engine {
   std::unique_ptr<SavePolicy> save_policy_;
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<BatchUploader> uploader_;
+  std::unique_ptr<RoutingTrace> trace_;      ///< of routing, if it is written or replayed
+  std::unique_ptr<const RoutingLoad> load_;  ///< on `sim`
   WeightGradientQueue no_gradients_;
   std::function<std::vector<StepAction>(int64_t)> schedule_;
   std::function<void(int64_t, const Tensor&)> on_token_losses_;
 
   struct Progress;
+  void follow_routing();
   std::vector<const TransformerLayer*> moe_layers() const;
   Tensor zero_sums(int64_t count) const;
   void sum_over_job(const Tensor& sums) const;
