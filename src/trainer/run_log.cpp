@@ -274,8 +274,10 @@ void RunLog::Implementation::tell_line(const StepLog& entry, Engine& engine) {
   const TrainRecord record = record_of(entry, lines_);
   display_.print_line(iteration_line_text(line_of(entry, record)));
   show_balance();
-  if (!lines_.times.empty())
-    display_.print_line(times_text(lines_.times, lines_.steps, options_.logging.timing_log_option));
+  if (options_.logging.timing_log_level > 0) {
+    const std::vector<NamedTimes> times = times_of_ranks(engine, lines_.times);
+    display_.print_line(times_text(times, lines_.steps, options_.logging.timing_log_option));
+  }
   if (metrics_) {
     metrics_->write(record);
     for (const RoutingSummary::Layer& layer : last_routing_.layers)

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "base/json.h"
+#include "checkpoint/tensor_directory.h"
+
 namespace conclave {
 namespace {
 
@@ -70,17 +73,56 @@ void StepTimer::add_action(const StepAction& action, double seconds) {
   if (level_ >= 2) times_.add(part_name(action.kind), seconds);
 }
 
-std::string times_text(const NamedTimes& times, int64_t steps, std::string_view option) {
+std::vector<NamedTimes> times_of_ranks(Engine& engine, const NamedTimes& own) {
+  Json json = Json::object();
+  for (const auto& [name, seconds] : own.list()) json[name] = seconds;
+  Communicator& world = engine.groups().world().all();
+  const std::vector<std::string> texts(static_cast<size_t>(world.size()), json.dump());
+  std::vector<NamedTimes> out;
+  for (const std::string& text : exchange_texts(world, engine.device().default_stream(), texts)) {
+    NamedTimes& times = out.emplace_back();
+    const Json theirs = Json::parse(text, "another rank's times");
+    for (const auto& [name, seconds] : theirs.as_object()) times.add(name, seconds.as_double());
+  }
+  return out;
+}
+
+namespace {
+
+std::vector<std::string> names_of(const std::vector<NamedTimes>& ranks) {
+  std::vector<std::string> out;
+  for (const NamedTimes& times : ranks) {
+    for (const auto& [name, seconds] : times.list()) {
+      if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
+    }
+  }
+  return out;
+}
+
+double seconds_of(const NamedTimes& times, const std::string& name) {
+  for (const auto& [own, seconds] : times.list()) {
+    if (own == name) return seconds;
+  }
+  return 0;  // this rank did nothing of the kind
+}
+
+}  // namespace
+
+std::string times_text(const std::vector<NamedTimes>& ranks, int64_t steps, std::string_view option) {
   std::string out = option == "max"      ? "max time across ranks (ms):"
                     : option == "minmax" ? "(min, max) time across ranks (ms):"
                                          : "times across ranks (ms):";
-  for (const auto& [name, seconds] : times.list()) {
-    const double ms = 1e3 * seconds / static_cast<double>(std::max<int64_t>(steps, 1));
+  for (const std::string& name : names_of(ranks)) {
+    std::vector<double> ms;
+    for (const NamedTimes& times : ranks)
+      ms.push_back(1e3 * seconds_of(times, name) / static_cast<double>(std::max<int64_t>(steps, 1)));
+    const auto [least, most] = std::minmax_element(ms.begin(), ms.end());
     if (option == "all") {
-      out += fmt::format("\n  {}:\n     rank  0: {:.2f}", name, ms);
+      out += fmt::format("\n  {}:", name);
+      for (size_t rank = 0; rank < ms.size(); ++rank) out += fmt::format("\n     rank {:>2}: {:.2f}", rank, ms[rank]);
     } else {
       out += fmt::format("\n    {:.<48}: ", name + " ");
-      out += option == "max" ? fmt::format("{:.2f}", ms) : fmt::format("({:.2f}, {:.2f})", ms, ms);
+      out += option == "max" ? fmt::format("{:.2f}", *most) : fmt::format("({:.2f}, {:.2f})", *least, *most);
     }
   }
   return out;

@@ -44,7 +44,11 @@ class StepTimer {
   void add_action(const StepAction& action, double seconds);
 };
 
-/// The block that a log interval prints: mean milliseconds of a step. `option` is max, minmax or all (ranks).
-std::string times_text(const NamedTimes& times, int64_t steps, std::string_view option);
+/// What every rank of the engine's world timed, by rank. Collective.
+std::vector<NamedTimes> times_of_ranks(Engine& engine, const NamedTimes& own);
+
+/// The block that a log interval prints: mean milliseconds of a step, under the names that rank 0 timed first. `option`
+/// is max, minmax or all (ranks).
+std::string times_text(const std::vector<NamedTimes>& ranks, int64_t steps, std::string_view option);
 
 }  // namespace conclave

@@ -49,10 +49,6 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
     {8, "--context-parallel-size 2 --softmax-type learnable",
      "--softmax-type learnable is not available yet with --context-parallel-size above 1; got 2; leave one of them "
      "out"},
-    {8, "--log-layer-stats-interval 5 --log-max-attention-logit --timing-log-level 1",
-     "--log-layer-stats-interval is not available yet with several ranks; got 8 ranks; leave it "
-     "out\n--log-max-attention-logit is not available yet with several ranks; got 8 ranks; leave it "
-     "out\n--timing-log-level is not available yet with several ranks; got 8 ranks; leave it out"},
     {8, "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 3",
      "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 3 for 4 layers on 4 "
      "ranks; choose from 1"},

@@ -48,7 +48,8 @@ TEST(Validate, ManyRanksAndRefusedFeatures) {
 TEST(Validate, CommandsOfOneProcessRefuseRanks) {
   EXPECT_EQ(
       problems_of({"--load", "a", "--save", "b", "--num-experts", "4", "--ranks-as-threads", "2"}, Command::kUpcycle),
-      "--ranks-as-threads works with train, eval, generate and verify-layout; got 2 with upcycle; drop it");
+      "--ranks-as-threads works with train, eval, generate, parity, golden and verify-layout; got 2 with upcycle; drop "
+      "it");
 }
 
 TEST(Validate, CommandsOnModelsOfOthersSayWhatTheyNeed) {

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/text.h"
+#include "trainer/job.h"
 #include "trainer/result_check.h"
 #include "trainer/small_models.h"
 
@@ -91,6 +93,55 @@ TEST(LayerStatistics, RecomputationShowsNothingTwice) {
   EXPECT_EQ(plain, all_statistics({"--recompute-granularity", "full", "--recompute-method", "uniform",
                                    "--recompute-num-layers", "2"}));
   EXPECT_EQ(plain, all_statistics({"--recompute-granularity", "selective", "--recompute-modules", "core_attn", "moe"}));
+}
+
+// Of two layouts: every rank says what one process says.
+class LayerStatisticsOfJobs : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(
+    Layouts, LayerStatisticsOfJobs,
+    testing::Values("--ranks-as-threads 2 --tensor-model-parallel-size 2 --sequence-parallel",
+                    "--ranks-as-threads 2 --pipeline-model-parallel-size 2",
+                    "--ranks-as-threads 2 --context-parallel-size 2",
+                    "--ranks-as-threads 2 --use-distributed-optimizer --expert-model-parallel-size 2",
+                    "--ranks-as-threads 4 --use-distributed-optimizer --num-distributed-optimizer-instances 2",
+                    "--ranks-as-threads 4 --tensor-model-parallel-size 2 --sequence-parallel "
+                    "--pipeline-model-parallel-size 2 --expert-tensor-parallel-size 1 --expert-model-parallel-size 2"));
+
+TEST_P(LayerStatisticsOfJobs, AreThoseOfOneProcess) {
+  const Words batch = {"--global-batch-size", "8", "--moe-router-load-balancing-type", "none"};
+  const auto alone = all_statistics(batch);
+  Words words = split(GetParam(), ' ');
+  words.insert(words.end(), batch.begin(), batch.end());
+  ParsedOptions parsed = parse_command_line(Command::kTrain, small_moe_words(words));
+  run_job(parsed, [&](World& world, const ParsedOptions& laid_out) {
+    const Options options = checked_options(laid_out, Command::kTrain);
+    const auto groups = make_job_groups(options, world);
+    const auto device = make_device("cpu");
+    Engine engine(options, options.model.vocab_size, *device, true, *groups);
+    LayerStatistics statistics(engine, LayerStatistics::Detail::kAll);
+    StepRequest request;
+    request.rates = {.lr = 1e-2, .decoupled_lr = 1e-2, .weight_decay = 0.1, .step = 1};
+    request.on_gradients = [&] { statistics.see_gradients(); };
+    const std::vector<MicroBatch> all = random_batches(options, 0);
+    std::vector<MicroBatch> own;
+    const int64_t ranks = groups->layout().data_size();
+    for (auto i = static_cast<size_t>(groups->layout().dense(groups->rank()).data); i < all.size();
+         i += static_cast<size_t>(ranks))
+      own.push_back(all[i]);
+    engine.train_step(own, request);
+    const auto together = statistics.take();
+    EXPECT_EQ(together.size(), alone.size());
+    for (const auto& [name, value] : alone) {
+      const auto found = together.find(name);
+      if (found == together.end()) {
+        ADD_FAILURE() << "no " << name;
+        continue;
+      }
+      // f32 weights after one Adam step: tiny gradients may move a weight the other way.
+      EXPECT_NEAR(found->second, value, (name.starts_with("param-norm") ? 1e-3 : 1e-4) * std::fabs(value)) << name;
+    }
+    return 0;
+  });
 }
 
 TEST(LayerStatistics, NaNIsKept) {

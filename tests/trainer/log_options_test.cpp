@@ -94,8 +94,19 @@ TEST(StepTimes, MeansOverTheSteps) {
   NamedTimes more;
   more.add("a", 1.0);
   times.add(more);
-  EXPECT_EQ(times_text(times, 4, "all"),
+  EXPECT_EQ(times_text({times}, 4, "all"),
             "times across ranks (ms):\n  a:\n     rank  0: 500.00\n  b:\n     rank  0: 62.50");
+  NamedTimes other;
+  other.add("a", 1.0);
+  EXPECT_EQ(times_text({times, other}, 4, "all"),
+            "times across ranks (ms):\n  a:\n     rank  0: 500.00\n     rank  1: 250.00\n  b:\n     rank  0: 62.50\n   "
+            "  rank  "
+            "1: 0.00");
+  EXPECT_TRUE(times_text({times, other}, 4, "max")
+                  .ends_with(": 500.00\n    b ..............................................: 62.50"))
+      << times_text({times, other}, 4, "max");
+  EXPECT_TRUE(times_text({times, other}, 4, "minmax").ends_with(": (0.00, 62.50)"))
+      << times_text({times, other}, 4, "minmax");
 }
 
 TEST_F(LogOptions, PointsOfTensorBoardHaveTheirOwnInterval) {

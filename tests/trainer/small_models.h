@@ -14,7 +14,7 @@ namespace conclave {
 using Words = std::vector<std::string>;
 
 /// A four-layer MoE with dropout, a shared expert, losses and biases off; later words win.
-inline Options small_moe(const Words& more = {}) {
+inline Words small_moe_words(const Words& more = {}) {
   Words words = {"--num-layers",
                  "4",
                  "--hidden-size",
@@ -63,7 +63,10 @@ inline Options small_moe(const Words& more = {}) {
                  "--vocab-size",
                  "64"};
   words.insert(words.end(), more.begin(), more.end());
-  return checked_options(parse_command_line(Command::kTrain, words), Command::kTrain);
+  return words;
+}
+inline Options small_moe(const Words& more = {}) {
+  return checked_options(parse_command_line(Command::kTrain, small_moe_words(more)), Command::kTrain);
 }
 
 /// Turns small_moe into latent attention with a query rank and norms, and two prediction depths.

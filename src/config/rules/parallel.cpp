@@ -114,31 +114,20 @@ void check_context(Rules& rules) {
                "--hierarchical-context-parallel-sizes has two levels, heads and ring; got {}; give two", levels.size());
 }
 
-// What one rank alone would answer, and wrongly for the job.
-void check_several_ranks(Rules& rules) {
-  const ParallelOptions& parallel = rules.raw.parallel;
-  const LoggingOptions& logging = rules.raw.logging;
-  const bool runs_ranks =
-      rules.command == Command::kTrain || rules.command == Command::kEval || rules.command == Command::kGenerate;
-  rules.refuse(parallel.ranks_as_threads > 1 && !runs_ranks,
-               "--ranks-as-threads works with train, eval, generate and verify-layout; got {} with {}; drop it",
-               parallel.ranks_as_threads, command_name(rules.command));
-  if (parallel.world_size == 1) return;
-  const std::pair<const char*, bool> of_one_rank[] = {
-      {"log-layer-stats-interval", logging.log_layer_stats_interval > 0},
-      {"log-max-attention-logit", logging.log_max_attention_logit},
-      {"timing-log-level", logging.timing_log_level > 0}};
-  for (const auto& [key, wanted] : of_one_rank) {
-    rules.refuse(wanted, "--{} is not available yet with several ranks; got {} ranks; leave it out", key,
-                 parallel.world_size);
-  }
+void check_ranks_as_threads(Rules& rules) {
+  const bool runs_ranks = rules.command == Command::kTrain || rules.command == Command::kEval ||
+                          rules.command == Command::kGenerate || rules.command == Command::kParity;
+  rules.refuse(rules.raw.parallel.ranks_as_threads > 1 && !runs_ranks,
+               "--ranks-as-threads works with train, eval, generate, parity, golden and verify-layout; got {} with {}; "
+               "drop it",
+               rules.raw.parallel.ranks_as_threads, command_name(rules.command));
 }
 
 }  // namespace
 
 void check_parallel_rules(Rules& rules) {
   check_grids(rules);
-  check_several_ranks(rules);
+  check_ranks_as_threads(rules);
   check_tensor_and_expert(rules);
   check_context(rules);
   const ParallelOptions& parallel = rules.raw.parallel;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/groups.h"
 #include "kernels/cpu/matmul.h"
@@ -179,6 +180,7 @@ void run_row_product(const RowProduct& product, const Groups& groups, std::byte*
 /// Products dweight[e] += (rows of dy)^T (rows of x), each cut into slices of dweight's rows so that threads find
 /// enough to do.
 struct WeightProduct {
+  static constexpr int64_t kNarrowest = 128;  ///< rows of a slice, at least
   static constexpr int64_t kStagedRows = 64;  ///< so few rows are copied whole rather than in two products
   MatmulSpec spec;                            ///< k varies
   int64_t n = 0, slices = 1;
@@ -199,17 +201,18 @@ struct WeightProduct {
     return out;
   }
   bool packed() const { return packs_itself(whole()); }
-  PackedGrid grid() const { return packed_grid(whole(), slices); }
+  /// Small blocks, so that threads end together: the right factor is packed once for all blocks of a thread's stretch.
+  PackedGrid grid() const { return packed_grid(whole(), std::max(slices, ceil_div(n, kNarrowest))); }
 };
 
 WeightProduct weight_product(const GroupedWeightGradientArgs& args) {
-  constexpr int64_t kPartsPerThread = 16, kNarrowest = 128;
+  constexpr int64_t kPartsPerThread = 16;
   WeightProduct product;
   product.n = args.dweight.size(1);
   product.rows = args.dy.size(0);
   const int64_t k = args.dweight.size(2), wanted = kPartsPerThread * omp_get_max_threads();
   while (args.dweight.size(0) * product.slices < wanted && product.n % (2 * product.slices) == 0 &&
-         product.n / (2 * product.slices) >= kNarrowest)
+         product.n / (2 * product.slices) >= WeightProduct::kNarrowest)
     product.slices *= 2;
   product.spec = {.m = product.n / product.slices,
                   .n = k,
@@ -287,19 +290,27 @@ class WeightProductThread {
 void run_sums_packed(const GroupedWeightGradientWork& work, const WeightProduct& product, const Groups& groups) {
   const PackedGrid grid = product.grid();
   const int64_t thread_bytes = product.thread_bytes(), n = product.n, k = product.spec.n;
-  const int64_t wide = ceil_div(k, grid.columns), blocks = wide * ceil_div(n, grid.rows);
+  const int64_t tall = ceil_div(n, grid.rows), blocks = tall * ceil_div(k, grid.columns);
+  struct Packed {
+    int64_t expert = -1, column = 0;
+    bool operator==(const Packed&) const = default;
+  };
+  std::vector<Packed> packed(static_cast<size_t>(omp_get_max_threads()));
   for_each_group_task(
       groups, [&](int64_t e) { return groups.rows(e) == 0 ? 0 : blocks; },
       [&](int thread, const GroupTask& at, const GroupTask&) {
         const auto [e, task] = at;
-        const int64_t row = task / wide * grid.rows, column = task % wide * grid.columns;
+        const int64_t row = task % tall * grid.rows, column = task / tall * grid.columns;
         MatmulSpec spec = product.whole();
         spec.k = groups.rows(e);
+        const bool is_packed = packed[static_cast<size_t>(thread)] == Packed{e, column};
+        packed[static_cast<size_t>(thread)] = {e, column};
         run_packed_block(spec,
                          {.a = work.dy.raw() + groups.begin(e) * n * product.element(),
                           .b = work.x.raw() + groups.begin(e) * k * product.element(),
                           .c = work.dweight.data<float>() + e * n * k,
-                          .scratch = work.workspace.raw() + thread * thread_bytes},
+                          .scratch = work.workspace.raw() + thread * thread_bytes,
+                          .scratch_has_b = is_packed},
                          {.row = row,
                           .rows = std::min(grid.rows, n - row),
                           .column = column,

@@ -31,8 +31,9 @@ struct MatmulOperands {
   const void* b = nullptr;
   const void* bias = nullptr;
   void* c = nullptr;
-  void* scratch = nullptr;         ///< scratch_bytes(), 64-byte aligned
-  const void* next_b = nullptr;    ///< the 64 columns that the same thread multiplies by next, if it knows: a hint
+  void* scratch = nullptr;       ///< scratch_bytes(), 64-byte aligned
+  const void* next_b = nullptr;  ///< the 64 columns that the same thread multiplies by next, if it knows: a hint
+  bool scratch_has_b = false;    ///< the block before had the same columns of b and the same scratch: not packed again
   const void* packed_b = nullptr;  ///< b as pack_right() leaves it, where that was called
 };
 

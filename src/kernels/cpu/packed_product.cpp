@@ -334,7 +334,8 @@ class BlockWork {
   /// Terms from k on of the whole block; both factors packed.
   void all_panels(int64_t k) {
     const int64_t panel_words = right_panel_words(words_of(spec_, depth_at(k))), end = block_.row + block_.rows;
-    for (int64_t column = 0; column < block_.columns; column += kPanelColumns)
+    const bool is_there = operands_.scratch_has_b && spec_.k <= most_depth(spec_);
+    for (int64_t column = 0; column < block_.columns && !is_there; column += kPanelColumns)
       pack_panel<Unit>(spec_, operands_.b, terms(block_.column + column, k),
                        right_ + column / kPanelColumns * panel_words);
     const auto* a = static_cast<const Number*>(operands_.a) + k * spec_.lda;
@@ -448,19 +449,25 @@ int64_t packed_scratch_bytes(const MatmulSpec& spec) {
 
 void run_packed(const MatmulSpec& spec, const MatmulOperands& operands) {
   const PackedGrid grid = packed_grid(spec, 2 * spec.threads);
-  const int64_t thread_bytes = packed_thread_bytes(spec, grid), wide = ceil_div(spec.n, grid.columns);
-  const int64_t blocks = wide * ceil_div(spec.m, grid.rows);
+  const int64_t thread_bytes = packed_thread_bytes(spec, grid), tall = ceil_div(spec.m, grid.rows);
+  const int64_t blocks = tall * ceil_div(spec.n, grid.columns);
   auto* scratch = static_cast<std::byte*>(operands.scratch);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(spec.threads)
-  for (int64_t i = 0; i < blocks; ++i) {
-    const int64_t row = i / wide * grid.rows, column = i % wide * grid.columns;
+#pragma omp parallel num_threads(spec.threads)
+  {
     MatmulOperands own = operands;
     own.scratch = scratch + omp_get_thread_num() * thread_bytes;
-    run_packed_block(spec, own,
-                     {.row = row,
-                      .rows = std::min(grid.rows, spec.m - row),
-                      .column = column,
-                      .columns = std::min(grid.columns, spec.n - column)});
+    int64_t packed_column = -1;
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = 0; i < blocks; ++i) {
+      const int64_t row = i % tall * grid.rows, column = i / tall * grid.columns;
+      own.scratch_has_b = column == packed_column;
+      packed_column = column;
+      run_packed_block(spec, own,
+                       {.row = row,
+                        .rows = std::min(grid.rows, spec.m - row),
+                        .column = column,
+                        .columns = std::min(grid.columns, spec.n - column)});
+    }
   }
 }
 
