@@ -100,6 +100,9 @@ void ContextAttention::attend(const Runs& queries, const Runs& keys, const Runs&
       if (!sees(queries.runs[i], keys.runs[j])) continue;
       const Tensor part = context_.empty(out.shape(), "context.part");
       const Tensor part_lse = context_.empty(lse.shape(), DType::kF32, "context.part_lse");
+      const bool logits_wanted = context_.observer != nullptr && context_.observer->wants_attention_logits();
+      const Tensor max_logit =
+          logits_wanted ? context_.empty(lse.shape(), DType::kF32, "core_attn.max_logit") : Tensor();
       kernels::attention_forward(context_.stream, {.q = q,
                                                    .k = keys.a[j],
                                                    .v = keys.b[j],
@@ -107,7 +110,9 @@ void ContextAttention::attend(const Runs& queries, const Runs& keys, const Runs&
                                                    .lse = part_lse,
                                                    .mask = mask(queries.runs[i], keys.runs[j]),
                                                    .dropout = dropout(),
-                                                   .scale = static_cast<float>(config_.softmax_scale)});
+                                                   .scale = static_cast<float>(config_.softmax_scale),
+                                                   .max_logit = max_logit});
+      if (logits_wanted) context_.observe(config_.name + ".core_attention.max_logit", max_logit);
       kernels::attention_merge(context_.stream, {.out = out, .lse = lse, .part = part, .part_lse = part_lse});
     }
   }

@@ -13,7 +13,8 @@ class ContextAttention {
  public:
   ContextAttention(const Context& context, const AttentionCoreConfig& config);
 
-  /// This rank's heads -> out [S',B,n*Dv]; lse: one tensor for each run of queries, for backward.
+  /// This rank's heads -> out [S',B,n*Dv]; lse: one tensor for each run of queries, for backward. An observer that wants
+  /// them sees the largest logits of each block of queries and keys.
   Tensor forward(const AttentionHeads& heads, std::vector<Tensor>* lse) const;
   AttentionHeads backward(const AttentionHeads& heads, const Tensor& out, const std::vector<Tensor>& lse,
                           const Tensor& dout) const;
