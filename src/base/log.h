@@ -21,6 +21,14 @@ void set_log_prefix(std::string prefix);
 void set_before_log_line(std::function<void()> call);
 /// From now on this thread's lines are dropped, save errors: one rank speaks for all.
 void set_quiet_thread(bool quiet);
+/// The same while it lives.
+class QuietThread {
+ public:
+  QuietThread() { set_quiet_thread(true); }
+  ~QuietThread() { set_quiet_thread(false); }
+  QuietThread(const QuietThread&) = delete;
+  QuietThread& operator=(const QuietThread&) = delete;
+};
 void log_line(LogLevel level, std::string_view text);
 
 template <typename... Values>

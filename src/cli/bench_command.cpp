@@ -6,6 +6,7 @@
 #include "cli/command_options.h"
 #include "config/validate.h"
 #include "proof/bench/bench.h"
+#include "proof/bench/layout_memory.h"
 #include "trainer/run_data.h"
 
 namespace conclave {
@@ -33,13 +34,20 @@ proof::BenchReport measure(const ParsedOptions& parsed, Device& device) {
     return words[0] == "step" ? proof::bench_step(options, vocab, device, seconds)
                               : proof::bench_layer(options, vocab, device, seconds);
   }
-  throw UsageError("conclave bench takes gemm, op NAME, layer or step; ops: " + join(proof::bench_op_names(), " "));
+  throw UsageError("conclave bench takes gemm, op NAME, layer, step or memory; ops: " +
+                   join(proof::bench_op_names(), " "));
 }
 
 }  // namespace
 
 int bench_command(const Words& words) {
   const ParsedOptions parsed = command_options(Command::kBench, words);
+  if (parsed.positionals == Words{"memory"}) {
+    const auto rows = proof::bench_layout_memory(parsed);
+    fmt::print("{}", parsed.options.bench.json ? proof::layout_memory_json(rows).dump(2) + "\n"
+                                               : proof::layout_memory_table(rows));
+    return 0;
+  }
   const auto device = make_device(parsed.options.device.device);
   const proof::BenchReport report = measure(parsed, *device);
   fmt::print("{}", parsed.options.bench.json ? proof::bench_json(report).dump(2) + "\n" : proof::bench_table(report));

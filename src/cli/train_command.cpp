@@ -57,7 +57,6 @@ int train_command(const Words& words) {
     const CheckpointReader reader(plan->location.directory);
     for (const std::string& text : take_architecture(parsed, reader.state().at("options"))) log_info("{}", text);
   }
-  if (pretends) return pretend(std::move(parsed));
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
   if (starts_from_hugging_face(checkpoint)) {
     for (const std::string& text : take_hugging_face(parsed, HuggingFaceWeights(*checkpoint.load_hf)))
@@ -67,6 +66,7 @@ int train_command(const Words& words) {
     const CheckpointReader reader(plan_load(checkpoint)->location.directory);
     take_architecture(parsed, reader.state().at("options"));
   }
+  if (pretends) return pretend(std::move(parsed));
   if (parsed.options.parallel.ranks_as_threads > 1) {
     // Said once, before any rank starts.
     ParsedOptions all = parsed;

@@ -1,7 +1,5 @@
 #include "comm/process_groups.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 
 namespace conclave {
@@ -73,12 +71,8 @@ Communicator& ProcessGroups::of(GroupKind kind) {
 }
 
 Communicator& ProcessGroups::context_level(int64_t level) {
-  for (int64_t index = 0; index < layout_.context_level_groups(level); ++index) {
-    const std::vector<int64_t> ranks = layout_.context_level_group(level, index);
-    if (std::find(ranks.begin(), ranks.end(), rank()) != ranks.end()) return custom(fmt::format("cp-{}", level), ranks);
-  }
-  CONCLAVE_CHECK(false, "[comm] rank {} is in no context group of level {}", rank(), level);
-  return of(GroupKind::kContext);
+  return custom(fmt::format("cp-{}", level),
+                layout_.context_level_group(level, layout_.context_level_index(level, rank())));
 }
 
 Communicator& ProcessGroups::custom(const std::string& name, const std::vector<int64_t>& ranks) {

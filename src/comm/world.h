@@ -27,6 +27,8 @@ class World {
   int64_t rank() const { return rank_; }
   int64_t size() const { return size_; }
   virtual const char* transport() const = 0;  ///< "self", "threads", "mpi", "sim"
+  /// Ranks of a machine, where every machine has a run of as many neighbouring ranks; 0: placed otherwise, or unknown.
+  virtual int64_t ranks_per_machine() const { return 0; }
   /// Changes what a launched job began with (run_in_world), alike on all ranks and before the first group.
   virtual void configure(const CommSettings&) {}
 

@@ -18,7 +18,7 @@ struct ParallelOptions {
   std::vector<std::string> cp_comm_type = {"p2p"};
   std::vector<int64_t> hierarchical_context_parallel_sizes;
   bool sequence_parallel = false;  ///< resolve() clears it when the tensor size is 1
-  int64_t ranks_per_node = 0;      ///< 0: all ranks are on one node
+  int64_t ranks_per_node = 0;      ///< 0: as the machines have them; without a launcher one node
   bool use_tp_pp_dp_mapping = false;
 
   // Pipeline.

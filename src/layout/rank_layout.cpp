@@ -326,6 +326,15 @@ std::vector<int64_t> RankLayout::context_level_group(int64_t level, int64_t inde
   return ranks;
 }
 
+int64_t RankLayout::context_level_index(int64_t level, int64_t rank) const {
+  const auto& levels = sizes_.hierarchical_context;
+  const int64_t length = levels.at(static_cast<size_t>(level)), inside = sizes_.context / length;
+  int64_t stride = 1;
+  for (int64_t i = 0; i < level; ++i) stride *= levels[static_cast<size_t>(i)];
+  const GroupPlace place = Selection(dense_, {"cp"}).place(rank);
+  return place.index * inside + place.position % stride + place.position / (stride * length) * stride;
+}
+
 std::vector<int64_t> embedding_ranks(const std::vector<int64_t>& pipeline_ranks, bool tied,
                                      std::optional<int64_t> mtp_num_layers, const std::optional<std::string>& layout) {
   CONCLAVE_CHECK(!pipeline_ranks.empty(), "a pipeline has at least one rank");

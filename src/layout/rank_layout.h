@@ -99,6 +99,8 @@ class RankLayout {
   int64_t context_level_count() const { return static_cast<int64_t>(sizes_.hierarchical_context.size()); }
   int64_t context_level_groups(int64_t level) const;
   std::vector<int64_t> context_level_group(int64_t level, int64_t index) const;
+  /// The number of the one that a rank is in.
+  int64_t context_level_index(int64_t level, int64_t rank) const;
 
  private:
   LayoutSizes sizes_;

@@ -27,6 +27,8 @@ struct RoutingSizes {
 class DeclaredRouting {
  public:
   virtual ~DeclaredRouting() = default;
+  /// Whether every rank chose alike: then one need not ask for each.
+  virtual bool ranks_alike() const { return true; }
   /// Rows that `rank` of the world sends to an expert, after dropping.
   virtual int64_t rows(int64_t rank, int64_t expert) const = 0;
   /// Those of its tokens [begin, end) of which at least one expert is there[e] != 0.

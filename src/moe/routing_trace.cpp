@@ -27,6 +27,8 @@ class TracedRouting final : public DeclaredRouting {
   TracedRouting(RoutingTraceReader& reader, RoutingMoment moment, const RoutingSizes& sizes)
       : reader_(reader), moment_(std::move(moment)), sizes_(sizes) {}
 
+  bool ranks_alike() const override { return false; }
+
   int64_t rows(int64_t rank, int64_t expert) const override { return of(rank).rows[static_cast<size_t>(expert)]; }
 
   int64_t tokens(int64_t rank, int64_t begin, int64_t end, const std::vector<uint8_t>& there) const override {

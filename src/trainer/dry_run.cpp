@@ -85,12 +85,6 @@ std::string layers_of_stage(const Options& options, int64_t stage) {
   return colon == std::string::npos ? line : line.substr(colon + 2);
 }
 
-class QuietThread {
- public:
-  QuietThread() { set_quiet_thread(true); }
-  ~QuietThread() { set_quiet_thread(false); }
-};
-
 // Scratch of CPU kernels grows with their threads: those of the pretended rank, not of this machine.
 class RankThreads {
  public:

@@ -58,6 +58,7 @@ int run_threads(const ParsedOptions& parsed, const std::function<int(World&, con
 std::unique_ptr<ProcessGroups> make_job_groups(const Options& options, World& world) {
   LayoutSizes sizes = layout_sizes(options);
   sizes.world = world.size();
+  if (sizes.ranks_per_node == 0) sizes.ranks_per_node = world.ranks_per_machine();
   auto groups = std::make_unique<ProcessGroups>(RankLayout(sizes), world, options.parallel.sequence_parallel);
   groups->set_context_exchange(context_exchange(options.parallel.cp_comm_type));
   return groups;

@@ -67,7 +67,7 @@ TEST_P(Processes, EqualPlainLoops) {
   for (const char* mode : {"cases", "cases checked"}) {
     const Job job = launch(GetParam(), mode);
     EXPECT_EQ(job.exit_code, 0) << job.output;
-    EXPECT_EQ(occurrences(job.output, fmt::format("of {} by mpi", GetParam())), GetParam()) << job.output;
+    EXPECT_EQ(occurrences(job.output, fmt::format("of {0} by mpi, {0} a machine", GetParam())), GetParam()) << job.output;
   }
 }
 INSTANTIATE_TEST_SUITE_P(Ranks, Processes, testing::Values(2, 3, 4));

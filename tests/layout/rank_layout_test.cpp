@@ -132,5 +132,19 @@ TEST(RankLayout, FromOptions) {
   EXPECT_EQ(RankLayout(sizes).data_size(), 8);
 }
 
+TEST(RankLayout, ARankFindsItsGroupOfEachContextLevel) {
+  const RankLayout layout({.world = 48, .tensor = 2, .context = 12, .hierarchical_context = {2, 3, 2}});
+  for (int64_t level = 0; level < layout.context_level_count(); ++level) {
+    int64_t members = 0;
+    for (int64_t index = 0; index < layout.context_level_groups(level); ++index) {
+      for (const int64_t rank : layout.context_level_group(level, index)) {
+        EXPECT_EQ(layout.context_level_index(level, rank), index) << "rank " << rank << " at level " << level;
+        ++members;
+      }
+    }
+    EXPECT_EQ(members, 48);
+  }
+}
+
 }  // namespace
 }  // namespace conclave

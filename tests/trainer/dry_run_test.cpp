@@ -115,6 +115,7 @@ INSTANTIATE_TEST_SUITE_P(
         DryRunCase{"ep4_alltoall_dropping", 4, kEp4 + kAllToAll + kDropping},
         DryRunCase{"ep4_flex_dropping", 4, kEp4 + kFlex + kDropping},
         DryRunCase{"ep2_alltoall_padded", 2, kEp2 + kAllToAll + kPadded, false},
+        DryRunCase{"ep4_hybrid_padded", 4, kEp4 + kHybrid + kPadded},
         DryRunCase{"ep4_gather_padded", 4, kEp4 + kPadded, false},
         DryRunCase{"tp2_etp2_ep2", 4, kTp2 + kEp2 + kAllToAll},
         DryRunCase{"tp2_etp1_ep2_pp2", 4, kTp2 + kEp2 + kPp2 + kAllToAll + " --expert-tensor-parallel-size 1"},

@@ -115,6 +115,16 @@ void MpiJob::take_seat() {
   mine->rank = rank_;
   check_mpi(MPI_Barrier(machine_), "MPI_Barrier");
   is_first_machine_ = seats_[0].rank == 0;
+  compare_machines();
+}
+
+void MpiJob::compare_machines() {
+  const auto first = static_cast<int>(seats_[0].rank);
+  const int in_order = first % machine_size_ == 0 && first + machine_rank_ == rank_ ? 1 : 0;
+  const int mine[3] = {machine_size_, -machine_size_, in_order};
+  int least[3] = {};
+  check_mpi(MPI_Allreduce(mine, least, 3, MPI_INT, MPI_MIN, MPI_COMM_WORLD), "MPI_Allreduce");
+  ranks_per_machine_ = least[0] == -least[1] && least[2] == 1 ? machine_size_ : 0;
 }
 
 void MpiJob::leave() { seats_[machine_rank_].has_left = 1; }

@@ -26,6 +26,8 @@ class MpiJob {
   MpiJob& operator=(const MpiJob&) = delete;
 
   int ranks_on_machine() const { return machine_size_; }
+  /// The same number where all machines have as many, each a run of neighbouring ranks; else 0.
+  int ranks_per_machine() const { return ranks_per_machine_; }
   /// From now on this process may end.
   void leave();
   /// Writes "conclave: rank 3: text" to standard error, if nobody failed before, and ends the job with this exit code.
@@ -39,7 +41,7 @@ class MpiJob {
   };
 
   int rank_ = 0;
-  int machine_rank_ = 0, machine_size_ = 1;
+  int machine_rank_ = 0, machine_size_ = 1, ranks_per_machine_ = 0;
   bool is_first_machine_ = true;
   MPI_Comm machine_ = MPI_COMM_NULL;
   MPI_Win window_ = MPI_WIN_NULL;
@@ -48,6 +50,7 @@ class MpiJob {
   std::thread watcher_;
 
   void take_seat();
+  void compare_machines();
   void watch();
   void neighbour_is_gone(int64_t rank);
   bool is_first_failure(int exit_code);

@@ -10,8 +10,10 @@ namespace {
 
 class MpiWorld final : public World {
  public:
-  explicit MpiWorld(Messenger& messenger) : World(messenger.rank(), messenger.size()), messenger_(messenger) {}
+  MpiWorld(Messenger& messenger, int64_t ranks_per_machine)
+      : World(messenger.rank(), messenger.size()), messenger_(messenger), ranks_per_machine_(ranks_per_machine) {}
   const char* transport() const override { return "mpi"; }
+  int64_t ranks_per_machine() const override { return ranks_per_machine_; }
   void configure(const CommSettings& settings) override { messenger_.configure(settings); }
 
  protected:
@@ -22,6 +24,7 @@ class MpiWorld final : public World {
 
  private:
   Messenger& messenger_;
+  int64_t ranks_per_machine_;
 };
 
 }  // namespace
@@ -31,7 +34,7 @@ bool mpi_is_built_in() { return true; }
 void run_launched_rank(const CommSettings& settings, const std::function<void(World&)>& work) {
   MpiJob job;
   Messenger messenger(settings, job.ranks_on_machine());
-  MpiWorld world(messenger);
+  MpiWorld world(messenger, job.ranks_per_machine());
   try {
     work(world);
     messenger.leave();

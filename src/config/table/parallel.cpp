@@ -19,8 +19,10 @@ void add_grid(OptionRows& rows) {
   CONCLAVE_OPTION(parallel, hierarchical_context_parallel_sizes, "Levels of a hierarchical exchange; product: CP.")
       .at_least(1);
   CONCLAVE_OPTION(parallel, sequence_parallel, "Norms and dropout share the sequence over TP; nothing to do at TP 1.");
-  CONCLAVE_OPTION(parallel, ranks_per_node,
-                  "Ranks of one node, for exchanges that know nodes. Default: all are on one.")
+  CONCLAVE_OPTION(
+      parallel, ranks_per_node,
+      "Ranks of one node, for exchanges that know nodes. Default: of one machine, as a launcher placed them; "
+      "without a launcher all are on one.")
       .at_least(0);
   CONCLAVE_OPTION(parallel, use_tp_pp_dp_mapping, "Pipeline ranks are neighbours instead of data-parallel ones.");
 }

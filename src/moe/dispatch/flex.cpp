@@ -86,6 +86,7 @@ class FlexPlan final : public DispatchPlan {
   }
 
   void count(const Context& context, const Routing& routing);
+  std::vector<int64_t> declared_counts(const Routing& routing) const;
   void set_exchanges();
   Arrivals send_choices(const Context& context, const Routing& routing);
   void order_by_source(const Context& context, Arrivals* in);
@@ -123,12 +124,29 @@ void FlexPlan::count(const Context& context, const Routing& routing) {
                          {.experts = routing.experts, .padding = {}, .counts = own.flat_slice(at, experts)});
   const Tensor all = context.empty({nodes_.members(), width}, DType::kF64, "dispatch.counts");
   nodes_.ranks_of_group().all_gather(context.stream, own, all, "dispatch.counts");
-  counts_ = read_counts(context, all, [&, said = declared(routing)](int64_t i) {
-    const int64_t entry = i % width, rank = nodes_.ranks_of_group().world_ranks()[static_cast<size_t>(i / width)];
-    if (entry >= at) return said->rows(rank, entry - at);
-    const Chunk& chunk = chunks_[static_cast<size_t>(entry / destinations())];
-    return said->tokens(rank, chunk.begin, chunk.end, nodes_.experts_at(entry % destinations()));
-  });
+  std::vector<int64_t> said;
+  if (context.device().is_sim()) said = declared_counts(routing);
+  counts_ = read_counts(context, all, [&](int64_t i) { return said[static_cast<size_t>(i)]; });
+}
+
+/// As counts_.
+std::vector<int64_t> FlexPlan::declared_counts(const Routing& routing) const {
+  const std::shared_ptr<const DeclaredRouting> said = declared(routing);
+  std::vector<std::vector<uint8_t>> there;
+  for (int64_t d = 0; d < destinations(); ++d) there.push_back(nodes_.experts_at(d));
+  std::vector<int64_t> out, of_member;
+  for (int64_t member = 0; member < nodes_.members(); ++member) {
+    if (member == 0 || !said->ranks_alike()) {
+      const int64_t rank = nodes_.ranks_of_group().world_ranks()[static_cast<size_t>(member)];
+      of_member.clear();
+      for (const Chunk& chunk : chunks_)
+        for (const std::vector<uint8_t>& experts : there)
+          of_member.push_back(said->tokens(rank, chunk.begin, chunk.end, experts));
+      for (int64_t e = 0; e < group_.experts(); ++e) of_member.push_back(said->rows(rank, e));
+    }
+    out.insert(out.end(), of_member.begin(), of_member.end());
+  }
+  return out;
 }
 
 void FlexPlan::set_exchanges() {

@@ -19,8 +19,8 @@ int run_cases(bool checked) {
       world.all().barrier(one.name.c_str());
       one.run(world);
     }
-    fmt::print("rank {} of {} by {}: {} cases\n", world.rank(), world.size(), world.transport(),
-               cases::collective_cases().size());
+    fmt::print("rank {} of {} by {}, {} a machine: {} cases\n", world.rank(), world.size(), world.transport(),
+               world.ranks_per_machine(), cases::collective_cases().size());
   });
   return 0;
 }
