@@ -7,20 +7,21 @@
 #include "config/validate.h"
 #include "proof/bench/bench.h"
 #include "proof/bench/layout_memory.h"
+#include "proof/bench/scaling.h"
 #include "trainer/run_data.h"
 
 namespace conclave {
 namespace {
 
 // Layer and step take the options of training; what only a real run needs is filled in.
-Options model_options(const ParsedOptions& given) {
-  ParsedOptions parsed = given;
+ParsedOptions with_training(ParsedOptions parsed) {
   if (parsed.options.data.data_path.empty()) parsed.options.data.mock_data = true;
   if (!parsed.options.optimizer.lr) parsed.options.optimizer.lr = 1e-4;
   if (parsed.options.training.train_iters == 0 && parsed.options.training.train_samples == 0)
     parsed.options.training.train_iters = 1000;
-  return checked_options(parsed, Command::kTrain);
+  return parsed;
 }
+Options model_options(const ParsedOptions& given) { return checked_options(with_training(given), Command::kTrain); }
 
 proof::BenchReport measure(const ParsedOptions& parsed, Device& device) {
   const std::vector<std::string>& words = parsed.positionals;
@@ -34,7 +35,7 @@ proof::BenchReport measure(const ParsedOptions& parsed, Device& device) {
     return words[0] == "step" ? proof::bench_step(options, vocab, device, seconds)
                               : proof::bench_layer(options, vocab, device, seconds);
   }
-  throw UsageError("conclave bench takes gemm, op NAME, layer, step or memory; ops: " +
+  throw UsageError("conclave bench takes gemm, op NAME, layer, step, memory or scaling; ops: " +
                    join(proof::bench_op_names(), " "));
 }
 
@@ -46,6 +47,14 @@ int bench_command(const Words& words) {
     const auto rows = proof::bench_layout_memory(parsed);
     fmt::print("{}", parsed.options.bench.json ? proof::layout_memory_json(rows).dump(2) + "\n"
                                                : proof::layout_memory_table(rows));
+    return 0;
+  }
+  if (parsed.positionals == Words{"scaling"}) {
+    const ParsedOptions model = with_training(parsed);
+    const auto tokenizer = make_run_tokenizer(model.options.tokenizer, model.options.model.vocab_size);
+    const int64_t vocab = run_vocab_size(model_options(parsed), tokenizer.get());
+    const auto rows = proof::bench_scaling(model, vocab, parsed.options.bench.min_seconds);
+    fmt::print("{}", parsed.options.bench.json ? proof::scaling_json(rows).dump(2) + "\n" : proof::scaling_table(rows));
     return 0;
   }
   const auto device = make_device(parsed.options.device.device);

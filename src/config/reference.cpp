@@ -74,7 +74,7 @@ constexpr CommandText kCommands[] = {
     {Command::kEval, "conclave eval --load DIR (--data-path PREFIX | --text-file FILE) [OPTIONS]",
      "measure loss and perplexity of a model"},
     {Command::kInspect, "conclave inspect DIR [OPTIONS]", "show a checkpoint, a data set or a run"},
-    {Command::kBench, "conclave bench {gemm | op NAME | layer | step | memory} [OPTIONS]", "measure speed and memory"},
+    {Command::kBench, "conclave bench {gemm | op NAME | layer | step | memory | scaling} [OPTIONS]", "measure speed and memory"},
     {Command::kPlan, "conclave plan [--draw] [--config FILE.yaml] [--world-size N] [OPTIONS]",
      "what each pipeline stage of a layout holds and computes, or its schedule as a drawing"},
     {Command::kConvert, "conclave convert --from hf|conclave --to hf|conclave --input DIR --output DIR [OPTIONS]",

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <ctime>
 #include <functional>
-#include <random>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -11,7 +10,7 @@
 #include "kernels/gemm.h"
 #include "kernels/op_case.h"
 #include "kernels/product_ceiling.h"
-#include "trainer/engine.h"
+#include "proof/bench/random_step.h"
 
 namespace conclave::proof {
 namespace {
@@ -65,19 +64,6 @@ BenchRow time_work(const std::string& name, Device& device, double seconds, cons
   return row;
 }
 
-std::vector<MicroBatch> random_step(const Options& options, int64_t vocab, int64_t step) {
-  const int64_t micro = options.training.micro_batch_size;
-  std::mt19937_64 random(static_cast<uint64_t>(options.training.seed + step));
-  std::vector<MicroBatch> out;
-  for (int64_t i = 0; i < options.training.global_batch_size / micro; ++i) {
-    MicroBatch batch = plain_batch(micro, options.model.seq_length, i * micro);
-    for (int32_t& token : batch.tokens) token = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
-    for (int32_t& token : batch.labels) token = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
-    out.push_back(std::move(batch));
-  }
-  return out;
-}
-
 // What one call of `work` on an engine costs, from a run on `sim`.
 Cost simulated_cost(const Options& options, int64_t vocab, const std::function<void(Engine&)>& work) {
   const auto sim = make_device("sim");
@@ -85,13 +71,6 @@ Cost simulated_cost(const Options& options, int64_t vocab, const std::function<v
   sim->ledger().reset();
   work(engine);
   return sim->ledger().total();
-}
-
-void one_step(Engine& engine, const std::vector<MicroBatch>& batches, int64_t step) {
-  StepRequest request;
-  request.rates = {.lr = 1e-4, .decoupled_lr = 1e-4, .weight_decay = 0.01, .step = step};
-  request.check_finite = !engine.device().is_sim();
-  engine.train_step(batches, request);
 }
 
 }  // namespace
