@@ -4,7 +4,7 @@ find_library(DNNL_LIBRARY dnnl REQUIRED)
 target_include_directories(conclave_kernels SYSTEM PRIVATE ${DNNL_INCLUDE_DIR})
 target_link_libraries(conclave_kernels PRIVATE ${DNNL_LIBRARY})
 # Neither changes a result (nobody reads errno or the floating-point exception flags); both let loops vectorise.
-target_compile_options(conclave_kernels PRIVATE -fno-math-errno -fno-trapping-math)
+target_compile_options(conclave_kernels PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno;-fno-trapping-math>")
 # clang 16 crashes on these files when it optimises under its sanitizers; only the fuzzers are built that way.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   set_source_files_properties(src/kernels/cpu/attention_backward.cpp src/kernels/cpu/attention_forward.cpp

@@ -6,7 +6,8 @@ namespace {
 
 void add_device(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kDevice;
-  CONCLAVE_OPTION(device, device, "cpu; cuda; sim: shapes only, for memory and FLOPs.").one_of({"cpu", "cuda", "sim"});
+  CONCLAVE_OPTION(device, device, "cpu; cuda, the default of the CUDA build; sim: shapes only, for memory and FLOPs.")
+      .one_of({"cpu", "cuda", "sim"});
   CONCLAVE_OPTION(device, threads, "CPU threads; 0: as many as cores may be used.").at_least(0);
 }
 
