@@ -27,7 +27,7 @@ endif()
 add_library(conclave_cuda INTERFACE)
 target_link_libraries(conclave_cuda INTERFACE CUDA::cudart_static)
 # -lineinfo costs no speed and lets the tools name lines. nvcc does not get through what fmt checks at compile time.
-target_compile_options(conclave_cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-lineinfo;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wno-psabi>")
+target_compile_options(conclave_cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-DFMT_CONSTEVAL=;-DFMT_USE_CONSTEXPR=1;-lineinfo;--expt-relaxed-constexpr;--extended-lambda;-Xcompiler=-Wall,-Wno-psabi>")
 if(CONCLAVE_WERROR)
   target_compile_options(conclave_cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()

@@ -1,9 +1,9 @@
 #include "kernels/cache.h"
+
 #include "kernels/cuda/launch.h"
 
-namespace conclave::kernels {
-namespace cuda {
-void append_to_cache(const Stream& stream, const AppendToCacheArgs& args);
+namespace conclave::kernels::cuda {
+
 void append_to_cache(const Stream& stream, const AppendToCacheArgs& args) {
   const auto element = static_cast<size_t>(dtype_size(args.x.dtype()));
   const Shape& cache = args.cache.shape();
@@ -15,5 +15,5 @@ void append_to_cache(const Stream& stream, const AppendToCacheArgs& args) {
                                   static_cast<size_t>(cache[2]) * row, args.x.raw(), width, width, heads,
                                   cudaMemcpyDeviceToDevice, cuda_stream(stream)));
 }
-}  // namespace cuda
-}  // namespace conclave::kernels
+
+}  // namespace conclave::kernels::cuda
