@@ -19,4 +19,12 @@ inline unsigned grid_for(int64_t work, int threads, int64_t most = 132 * 16) {
 /// Reports a launch that failed. Ends every back end.
 inline void check_launch(const char* op) { check_cuda(cudaGetLastError(), op); }
 
+/// A launch with more than 48 KiB of dynamic shared memory must be asked for.
+template <typename Kernel>
+void allow_shared(Kernel* kernel, size_t bytes) {
+  if (bytes > (size_t{48} << 10))
+    CONCLAVE_CUDA(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                       cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
+}
+
 }  // namespace conclave::kernels::cuda
