@@ -98,9 +98,10 @@ void attention_forward(const Stream& stream, const AttentionForwardArgs& args) {
     check_tensor(op, "max_logit", args.max_logit, {shape.batch, shape.heads, shape.queries}, DType::kF32);
   check_sink(op, args.q, args.sink, {});
   check_rest(op, shape, args.mask, args.dropout);
-  const AttentionForwardWork work{
-      args, Tensor::empty(stream.device(), cpu::attention_forward_scratch(shape, args.q.dtype()), DType::kF32,
-                          {MemoryCategory::kWorkspace, "attention blocks"})};
+  AttentionForwardWork work{args, {}};
+  if (stream.device().kind() != DeviceKind::kCuda)
+    work.scratch = Tensor::empty(stream.device(), cpu::attention_forward_scratch(shape, args.q.dtype()), DType::kF32,
+                                 {MemoryCategory::kWorkspace, "attention blocks"});
   CONCLAVE_KERNEL_DISPATCH(attention_forward, stream, work);
 }
 
@@ -132,10 +133,11 @@ void attention_backward(const Stream& stream, const AttentionBackwardArgs& args)
   };
   AttentionBackwardWork work{args, workspace(args.lse.shape(), "attention: gradient times output"), {}, {}};
   constexpr int64_t kWhole = 16;
-  if (dtype != DType::kF32 || shape.size % kWhole != 0)
+  const bool on_cuda = stream.device().kind() == DeviceKind::kCuda;
+  if (!on_cuda && (dtype != DType::kF32 || shape.size % kWhole != 0))
     work.dq_sums = workspace({shape.batch, shape.heads, shape.queries, round_up(shape.size, kWhole)},
                              "attention: gradient of the queries");
-  work.scratch = workspace(cpu::attention_backward_scratch(shape, dtype), "attention blocks");
+  if (!on_cuda) work.scratch = workspace(cpu::attention_backward_scratch(shape, dtype), "attention blocks");
   CONCLAVE_KERNEL_DISPATCH(attention_backward, stream, work);
 }
 

@@ -25,11 +25,12 @@ AttentionShape attention_shape(const AttentionBackwardArgs& args);
 
 struct AttentionForwardWork {
   const AttentionForwardArgs& args;
-  Tensor scratch;  ///< [threads, floats] f32
+  Tensor scratch;  ///< [threads, floats] f32; none on cuda
 };
 struct AttentionBackwardWork {
   const AttentionBackwardArgs& args;
-  Tensor delta;    ///< [B,n,S] f32: dout · out
+  Tensor delta;  ///< [B,n,S] f32: dout · out
+  // None of these on cuda.
   Tensor dq_sums;  ///< [B,n,S,D up to a whole vector] f32, where dq cannot hold the sums itself
   Tensor scratch;  ///< [threads, floats] f32
 };

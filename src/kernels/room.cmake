@@ -10,3 +10,6 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   set_source_files_properties(src/kernels/cpu/attention_backward.cpp src/kernels/cpu/attention_forward.cpp
                               src/kernels/cpu/pair_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
 endif()
+if(CONCLAVE_CUDA)
+  target_link_libraries(conclave_kernels PRIVATE CUDA::cublasLt)
+endif()
