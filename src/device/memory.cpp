@@ -39,7 +39,7 @@ void Allocator::book(int64_t bytes, const MemoryTag& tag) {
   if (statistics_.current_total > statistics_.peak_total) {
     statistics_.peak_total = statistics_.current_total;
     statistics_.at_peak = statistics_.current;
-    if (track_names_) names_at_peak_ = readable(names_now_);
+    if (track_peak_names_) names_at_peak_ = readable(names_now_);
   }
 }
 
@@ -58,7 +58,7 @@ MemoryStatistics Allocator::statistics() const {
 
 void Allocator::set_name_tracking(bool on) {
   const std::lock_guard lock(mutex_);
-  track_names_ = on;
+  track_names_ = track_peak_names_ = on;
 }
 
 void Allocator::set_limit(int64_t bytes) {

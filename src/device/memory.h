@@ -87,6 +87,8 @@ class Allocator {
   virtual std::byte* take(int64_t bytes) = 0;
   virtual void give_back(std::byte* data, int64_t bytes) = 0;
   int64_t booked() const { return statistics_.current_total; }
+  /// Books by name of what is held now, for holdings(); cheaper than set_name_tracking(), which keeps the peak's too.
+  void track_live_names() { track_names_ = true; }
   /// The table, and the largest names where they are tracked.
   std::string holdings() const;
 
@@ -99,7 +101,7 @@ class Allocator {
   static std::map<std::string, int64_t> readable(const Names& names);
   mutable std::mutex mutex_;
   MemoryStatistics statistics_;
-  bool track_names_ = false;
+  bool track_names_ = false, track_peak_names_ = false;
   int64_t limit_ = 0;
   Names names_now_;
   std::map<std::string, int64_t> names_at_peak_;

@@ -10,7 +10,7 @@
 
 namespace conclave {
 
-CudaAllocator::CudaAllocator(int device) : device_(device) { set_name_tracking(true); }
+CudaAllocator::CudaAllocator(int device) : device_(device) { track_live_names(); }
 
 // The driver may be gone already when a program ends.
 CudaAllocator::~CudaAllocator() {
