@@ -27,8 +27,8 @@ struct GoldenReport {
 std::vector<GoldenReport> golden_data(const std::string& folder);
 std::vector<GoldenReport> golden_hf(const std::string& folder);
 std::vector<GoldenReport> golden_layout(const std::string& folder);
-std::vector<GoldenReport> golden_model(const std::string& folder);
-std::vector<GoldenReport> golden_router(const std::string& folder);
+std::vector<GoldenReport> golden_model(const std::string& folder, const std::string& device = "cpu");
+std::vector<GoldenReport> golden_router(const std::string& folder, const std::string& device = "cpu");
 std::vector<GoldenReport> golden_schedule(const std::string& folder);
 std::vector<GoldenReport> golden_tokenizer(const std::string& folder);
 std::vector<GoldenReport> golden_training(const std::string& folder);

@@ -65,8 +65,10 @@ class RoutingRecorder final : public Observer {
 
 class ModelCase {
  public:
-  ModelCase(const std::string& stem)
-      : json_(Json::parse(read_file(stem + ".json"), stem + ".json")), file_(stem + ".safetensors") {}
+  ModelCase(const std::string& stem, const std::string& device)
+      : json_(Json::parse(read_file(stem + ".json"), stem + ".json")),
+        file_(stem + ".safetensors"),
+        device_(make_device(device)) {}
 
   /// What the case needs that is not built; empty if nothing.
   std::string missing() const;
@@ -76,7 +78,7 @@ class ModelCase {
  private:
   Json json_;
   SafetensorsFile file_;
-  std::unique_ptr<Device> device_ = make_device("cpu");
+  std::unique_ptr<Device> device_;
   std::unique_ptr<Engine> engine_;
   Options options_;
   std::string fault_;
@@ -311,11 +313,11 @@ void ModelCase::compare_map(const std::string& what, const SafetensorsEntry& map
 
 }  // namespace
 
-std::vector<GoldenReport> golden_model(const std::string& folder) {
+std::vector<GoldenReport> golden_model(const std::string& folder, const std::string& device) {
   GoldenReport report{.label = "model", .passed = 0, .failed = {}, .not_built = {}};
   for (const std::string& name : case_stems(folder)) {
     try {
-      ModelCase model_case(folder + "/" + name);
+      ModelCase model_case(folder + "/" + name, device);
       if (const std::string missing = model_case.missing(); !missing.empty()) {
         report.not_built.push_back({name, missing});
         continue;

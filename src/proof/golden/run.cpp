@@ -82,14 +82,17 @@ std::string text_of(const std::vector<GoldenReport>& reports) {
 
 }  // namespace
 
-const std::vector<GoldenFolder>& golden_folders() {
-  static const std::vector<GoldenFolder> folders = {
-      {"data", golden_data},           {"hf", golden_hf},
-      {"layout", golden_layout},       {"model", golden_model},
-      {"router", golden_router},       {"schedule", golden_schedule},
-      {"tokenizer", golden_tokenizer}, {"training", golden_training},
+std::vector<GoldenFolder> golden_folders(const std::string& device) {
+  return {
+      {"data", golden_data},
+      {"hf", golden_hf},
+      {"layout", golden_layout},
+      {"model", [=](const std::string& folder) { return golden_model(folder, device); }},
+      {"router", [=](const std::string& folder) { return golden_router(folder, device); }},
+      {"schedule", golden_schedule},
+      {"tokenizer", golden_tokenizer},
+      {"training", golden_training},
   };
-  return folders;
 }
 
 int64_t run_golden(const std::string& directory, const std::function<void(const std::string& text)>& print,

@@ -9,7 +9,7 @@
 
 namespace conclave::proof {
 
-using GoldenFunction = std::vector<GoldenReport> (*)(const std::string& folder);
+using GoldenFunction = std::function<std::vector<GoldenReport>(const std::string& folder)>;
 
 /// A folder of cases and the function that reads it.
 struct GoldenFolder {
@@ -17,8 +17,8 @@ struct GoldenFolder {
   GoldenFunction run;
 };
 
-/// The folders whose form the product knows.
-const std::vector<GoldenFolder>& golden_folders();
+/// The folders whose form the product knows; cases with tensors run on `device`.
+std::vector<GoldenFolder> golden_folders(const std::string& device = "cpu");
 
 /// Runs the folders below `directory` in the order of their paths, hands each one's text to `print` as soon as it is
 /// done, and returns the number of failed cases. `directory` may itself be a folder of cases. Loose files are left
