@@ -393,7 +393,6 @@ int run(const char* csv_path) {
                                                {"wide", 776, 1032, {777, 0, 3, 450}, 1},
                                                {"many experts", 384, 192, uneven(96, 90, 3), 5}})
     good = check_layer(layer) && good;
-  if (!good) return 1;
   std::printf("dense 8192 cubed: %.0f TFLOP/s\n", dense_ceiling());
   std::FILE* csv = csv_path == nullptr ? nullptr : std::fopen(csv_path, "w");
   time_layer({"qwen3 fc1", 1536, 2048, uneven(128, 1024, 1)}, csv);
@@ -403,7 +402,7 @@ int run(const char* csv_path) {
   time_layer({"qwen3 steep", 1536, 2048, steep(128, 1024)}, csv);
   if (csv != nullptr) std::fclose(csv);
   std::printf("dense 8192 cubed: %.0f TFLOP/s\n", dense_ceiling());
-  return 0;
+  return good ? 0 : 1;
 }
 
 }  // namespace

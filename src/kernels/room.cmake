@@ -11,5 +11,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
                               src/kernels/cpu/pair_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
 endif()
 if(CONCLAVE_CUDA)
-  target_link_libraries(conclave_kernels PRIVATE CUDA::cublasLt)
+  # cuBLASLt and cuDNN are opened when first needed, from the loader's paths or the toolkit's folder.
+  include(CudnnFrontend)
+  set_source_files_properties(src/kernels/cuda/shared_library.cpp PROPERTIES COMPILE_DEFINITIONS
+                              CONCLAVE_CUDA_LIBRARY_FOLDER="${CUDAToolkit_LIBRARY_DIR}")
+  set_source_files_properties(src/kernels/cuda/attention_cudnn.cpp PROPERTIES COMPILE_OPTIONS
+                              "-isystem${CONCLAVE_CUDNN_FRONTEND_INCLUDE};-isystem${CONCLAVE_CUDNN_INCLUDE}")
+  target_link_libraries(conclave_kernels PRIVATE ${CMAKE_DL_LIBS})
 endif()

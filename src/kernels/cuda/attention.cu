@@ -1,6 +1,9 @@
 #include <cuda_bf16.h>
 
+#include <optional>
+
 #include "kernels/attention_backend.h"
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/attention_plain.h"
 #include "kernels/cuda/launch.h"
 
@@ -10,6 +13,61 @@ namespace {
 template <typename T>
 T* pointer(const Tensor& tensor) {
   return tensor.defined() ? reinterpret_cast<T*>(tensor.raw()) : nullptr;
+}
+
+/// What cuDNN needs to know of a call, or nothing where it cannot do it.
+template <typename Args>
+std::optional<LibraryAttention> library_call(const Args& args) {
+  const AttentionShape s = attention_shape(args);
+  const auto aligned = [](const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.raw()) % 16 == 0; };
+  const bool ours = args.q.dtype() != DType::kBF16 || args.dropout.rate > 0 || args.sink || args.mask.document_starts ||
+                    s.offset() != s.keys - s.queries || s.queries > s.keys || s.queries == 0 || s.batch == 0 ||
+                    s.heads == 0 || s.size % 8 != 0 || s.value_size % 8 != 0 || s.value_size == 0 || !aligned(args.q) ||
+                    !aligned(args.k) || !aligned(args.v) || !aligned(args.out);
+  if (ours) return std::nullopt;
+  LibraryAttention call;
+  call.batch = s.batch;
+  call.heads = s.heads;
+  call.groups = s.groups;
+  call.queries = s.queries;
+  call.keys = s.keys;
+  call.key_stride = s.key_stride;
+  call.size = s.size;
+  call.value_size = s.value_size;
+  call.causal = args.mask.causal;
+  call.window = args.mask.window;
+  call.scale = args.scale;
+  call.q = args.q.raw();
+  call.k = args.k.raw();
+  call.v = args.v.raw();
+  call.out = args.out.raw();
+  call.lse = args.lse ? args.lse.template data<float>() : nullptr;
+  return call;
+}
+
+std::optional<LibraryAttention> library_forward(const AttentionForwardArgs& args) {
+  return args.max_logit ? std::nullopt : library_call(args);
+}
+
+std::optional<LibraryAttention> library_backward(const AttentionBackwardArgs& args) {
+  std::optional<LibraryAttention> call = library_call(args);
+  if (!call) return call;
+  call->dout = args.dout.raw();
+  call->dq = args.dq.raw();
+  call->dk = args.dk.raw();
+  call->dv = args.dv.raw();
+  for (const void* pointer : {call->dout, static_cast<const void*>(call->dq), static_cast<const void*>(call->dk),
+                              static_cast<const void*>(call->dv)})
+    if (reinterpret_cast<uintptr_t>(pointer) % 16 != 0) return std::nullopt;
+  return call;
+}
+
+/// Whether cuDNN did it.
+bool run_library(const std::optional<LibraryAttention>& call, AttentionPass pass, const Tensor& scratch,
+                 const Stream& stream) {
+  if (!call || cudnn_attention_workspace(*call, pass) < 0) return false;
+  cudnn_attention(*call, pass, scratch.raw(), cuda_stream(stream));
+  return true;
 }
 
 /// What both passes have.
@@ -90,7 +148,17 @@ void backward(const Stream& stream, const AttentionBackwardWork& work) {
 
 }  // namespace
 
+int64_t attention_scratch_bytes(const AttentionForwardArgs& args) {
+  const auto call = library_forward(args);
+  return call ? std::max<int64_t>(cudnn_attention_workspace(*call, AttentionPass::kForward), 0) : 0;
+}
+int64_t attention_scratch_bytes(const AttentionBackwardArgs& args) {
+  const auto call = library_backward(args);
+  return call ? std::max<int64_t>(cudnn_attention_workspace(*call, AttentionPass::kBackward), 0) : 0;
+}
+
 void attention_forward(const Stream& stream, const AttentionForwardWork& work) {
+  if (run_library(library_forward(work.args), AttentionPass::kForward, work.scratch, stream)) return;
   if (work.args.q.dtype() == DType::kBF16) {
     forward<__nv_bfloat16>(stream, work.args);
   } else {
@@ -99,6 +167,7 @@ void attention_forward(const Stream& stream, const AttentionForwardWork& work) {
 }
 
 void attention_backward(const Stream& stream, const AttentionBackwardWork& work) {
+  if (run_library(library_backward(work.args), AttentionPass::kBackward, work.scratch, stream)) return;
   if (work.args.q.dtype() == DType::kBF16) {
     backward<__nv_bfloat16>(stream, work);
   } else {

@@ -10,13 +10,54 @@
 
 #include "base/error.h"
 #include "kernels/cuda/plain_product.h"
+#include "kernels/cuda/shared_library.h"
 
 namespace conclave::kernels::cuda {
 namespace {
 
+/// The functions of cuBLASLt that are used here.
+struct Functions {
+  void* library = need_library("libcublasLt.so.13");
+  decltype(&cublasLtCreate) create = find<decltype(&cublasLtCreate)>("cublasLtCreate");
+  decltype(&cublasLtGetStatusString) get_status_string =
+      find<decltype(&cublasLtGetStatusString)>("cublasLtGetStatusString");
+  decltype(&cublasLtMatmul) matmul = find<decltype(&cublasLtMatmul)>("cublasLtMatmul");
+  decltype(&cublasLtMatmulAlgoConfigGetAttribute) matmul_algo_config_get_attribute =
+      find<decltype(&cublasLtMatmulAlgoConfigGetAttribute)>("cublasLtMatmulAlgoConfigGetAttribute");
+  decltype(&cublasLtMatmulAlgoGetHeuristic) matmul_algo_get_heuristic =
+      find<decltype(&cublasLtMatmulAlgoGetHeuristic)>("cublasLtMatmulAlgoGetHeuristic");
+  decltype(&cublasLtMatmulDescCreate) matmul_desc_create =
+      find<decltype(&cublasLtMatmulDescCreate)>("cublasLtMatmulDescCreate");
+  decltype(&cublasLtMatmulDescDestroy) matmul_desc_destroy =
+      find<decltype(&cublasLtMatmulDescDestroy)>("cublasLtMatmulDescDestroy");
+  decltype(&cublasLtMatmulDescSetAttribute) matmul_desc_set_attribute =
+      find<decltype(&cublasLtMatmulDescSetAttribute)>("cublasLtMatmulDescSetAttribute");
+  decltype(&cublasLtMatmulPreferenceCreate) matmul_preference_create =
+      find<decltype(&cublasLtMatmulPreferenceCreate)>("cublasLtMatmulPreferenceCreate");
+  decltype(&cublasLtMatmulPreferenceDestroy) matmul_preference_destroy =
+      find<decltype(&cublasLtMatmulPreferenceDestroy)>("cublasLtMatmulPreferenceDestroy");
+  decltype(&cublasLtMatmulPreferenceSetAttribute) matmul_preference_set_attribute =
+      find<decltype(&cublasLtMatmulPreferenceSetAttribute)>("cublasLtMatmulPreferenceSetAttribute");
+  decltype(&cublasLtMatrixLayoutCreate) matrix_layout_create =
+      find<decltype(&cublasLtMatrixLayoutCreate)>("cublasLtMatrixLayoutCreate");
+  decltype(&cublasLtMatrixLayoutDestroy) matrix_layout_destroy =
+      find<decltype(&cublasLtMatrixLayoutDestroy)>("cublasLtMatrixLayoutDestroy");
+
+ private:
+  template <typename Function>
+  Function find(const char* name) const {
+    return reinterpret_cast<Function>(library_function(library, name));
+  }
+};
+
+const Functions& blas() {
+  static const Functions functions;
+  return functions;
+}
+
 void check(cublasStatus_t status, const char* what) {
   CONCLAVE_CHECK(status == CUBLAS_STATUS_SUCCESS, "[kernels/cuda] cuBLASLt, {}: {}", what,
-                 cublasLtGetStatusString(status));
+                 blas().get_status_string(status));
 }
 
 cudaDataType_t cuda_type(DType dtype) {
@@ -39,9 +80,9 @@ cublasComputeType_t compute_type(DType in) {
 
 /// Deleters for the library's opaque handles.
 struct Destroy {
-  void operator()(cublasLtMatmulDescOpaque_t* handle) const { cublasLtMatmulDescDestroy(handle); }
-  void operator()(cublasLtMatrixLayoutOpaque_t* handle) const { cublasLtMatrixLayoutDestroy(handle); }
-  void operator()(cublasLtMatmulPreferenceOpaque_t* handle) const { cublasLtMatmulPreferenceDestroy(handle); }
+  void operator()(cublasLtMatmulDescOpaque_t* handle) const { blas().matmul_desc_destroy(handle); }
+  void operator()(cublasLtMatrixLayoutOpaque_t* handle) const { blas().matrix_layout_destroy(handle); }
+  void operator()(cublasLtMatmulPreferenceOpaque_t* handle) const { blas().matmul_preference_destroy(handle); }
 };
 using Operation = std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy>;
 using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Destroy>;
@@ -49,18 +90,18 @@ using Preference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destroy>;
 
 template <typename T>
 void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, T value) {
-  check(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof(value)), "operation");
+  check(blas().matmul_desc_set_attribute(operation.get(), attribute, &value, sizeof(value)), "operation");
 }
 template <typename T>
 void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
-  check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)), "preference");
+  check(blas().matmul_preference_set_attribute(preference.get(), attribute, &value, sizeof(value)), "preference");
 }
 
 /// The library counts by columns: our row-major [rows, columns] is its matrix of `columns` rows.
 Layout layout(DType dtype, int64_t rows, int64_t columns, int64_t leading) {
   cublasLtMatrixLayout_t made = nullptr;
-  check(cublasLtMatrixLayoutCreate(&made, cuda_type(dtype), static_cast<uint64_t>(columns), static_cast<uint64_t>(rows),
-                                   leading),
+  check(blas().matrix_layout_create(&made, cuda_type(dtype), static_cast<uint64_t>(columns),
+                                    static_cast<uint64_t>(rows), leading),
         "layout");
   return Layout(made);
 }
@@ -103,7 +144,7 @@ struct Plan {
 
 class Library {
  public:
-  Library() { check(cublasLtCreate(&handle_), "create"); }
+  Library() { check(blas().create(&handle_), "create"); }
 
   /// False where the library has no kernel for it.
   bool run(const DenseProduct& p, const void* bias, void* workspace, cudaStream_t stream) {
@@ -116,9 +157,9 @@ class Library {
     const bool f64 = p.in == DType::kF64;
     const void* const alpha = f64 ? static_cast<const void*>(&one) : &one_f;
     const void* const beta = f64 ? static_cast<const void*>(p.add ? &one : &none) : (p.add ? &one_f : &none_f);
-    check(cublasLtMatmul(handle_, plan.operation.get(), alpha, p.b, plan.b.get(), p.a, plan.a.get(), beta, p.c,
-                         plan.c.get(), p.c, plan.c.get(), &plan.algorithm, workspace,
-                         static_cast<size_t>(kDenseWorkspaceBytes), stream),
+    check(blas().matmul(handle_, plan.operation.get(), alpha, p.b, plan.b.get(), p.a, plan.a.get(), beta, p.c,
+                        plan.c.get(), p.c, plan.c.get(), &plan.algorithm, workspace,
+                        static_cast<size_t>(kDenseWorkspaceBytes), stream),
           "matmul");
     return true;
   }
@@ -141,7 +182,7 @@ class Library {
   Plan make_plan(const DenseProduct& p, const void* bias) {
     Plan plan;
     cublasLtMatmulDesc_t made = nullptr;
-    check(cublasLtMatmulDescCreate(&made, compute_type(p.in), p.in == DType::kF64 ? CUDA_R_64F : CUDA_R_32F),
+    check(blas().matmul_desc_create(&made, compute_type(p.in), p.in == DType::kF64 ? CUDA_R_64F : CUDA_R_32F),
           "operation");
     plan.operation.reset(made);
     set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -157,8 +198,8 @@ class Library {
     cublasLtMatmulHeuristicResult_t result = {};
     int results = 0;
     const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(handle_, plan.operation.get(), plan.b.get(), plan.a.get(), plan.c.get(),
-                                       plan.c.get(), preference(p).get(), 1, &result, &results);
+        blas().matmul_algo_get_heuristic(handle_, plan.operation.get(), plan.b.get(), plan.a.get(), plan.c.get(),
+                                         plan.c.get(), preference(p).get(), 1, &result, &results);
     plan.found = status == CUBLAS_STATUS_SUCCESS && results == 1;
     plan.algorithm = result.algo;
     return plan;
@@ -166,7 +207,7 @@ class Library {
 
   static Preference preference(const DenseProduct& p) {
     cublasLtMatmulPreference_t made = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&made), "preference");
+    check(blas().matmul_preference_create(&made), "preference");
     Preference preference(made);
     set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kDenseWorkspaceBytes));
     // Parts of a sum are added up in the workspace, in a fixed order and in f32.
@@ -182,7 +223,7 @@ class Library {
   static int32_t detail(const Plan& plan, cublasLtMatmulAlgoConfigAttributes_t attribute) {
     int32_t value = 0;
     size_t written = 0;
-    cublasLtMatmulAlgoConfigGetAttribute(&plan.algorithm, attribute, &value, sizeof(value), &written);
+    blas().matmul_algo_config_get_attribute(&plan.algorithm, attribute, &value, sizeof(value), &written);
     return value;
   }
   static std::string words(const Key& key, const Plan& plan) {
