@@ -104,11 +104,20 @@ std::optional<std::string> compare(const OpBuffer& buffer, const std::vector<dou
 
 using GuardedTensors = std::map<std::string, std::unique_ptr<GuardedTensor>>;
 
-GuardedTensors make_guarded(const OpCase& op_case, Device& device, int64_t shift) {
+using Inputs = std::map<std::string, std::vector<double>>;
+
+Inputs inputs_of(const OpCase& op_case) {
+  Inputs out;
+  for (const OpBuffer& buffer : op_case.buffers)
+    if (buffer.role != BufferRole::kOutput) out[buffer.name] = buffer_values(op_case, buffer);
+  return out;
+}
+
+GuardedTensors make_guarded(const OpCase& op_case, const Inputs& inputs, Device& device, int64_t shift) {
   GuardedTensors out;
   for (const OpBuffer& buffer : op_case.buffers) {
     auto guarded = std::make_unique<GuardedTensor>(device, buffer, shift);
-    if (buffer.role != BufferRole::kOutput) write_values(guarded->tensor(), buffer_values(op_case, buffer));
+    if (buffer.role != BufferRole::kOutput) write_values(guarded->tensor(), inputs.at(buffer.name));
     out[buffer.name] = std::move(guarded);
   }
   return out;
@@ -134,7 +143,8 @@ OpValues reference_values(const CheckedCase& checked) {
 }
 
 std::optional<std::string> check_run(const CheckedCase& checked, OpValues& want, Device& device, int64_t shift) {
-  const GuardedTensors guarded = make_guarded(checked.op, device, shift);
+  const Inputs inputs = inputs_of(checked.op);
+  const GuardedTensors guarded = make_guarded(checked.op, inputs, device, shift);
   std::map<std::string, std::vector<uint8_t>> before;
   for (const auto& [name, one] : guarded) before[name] = one->bytes();
   checked.op.run(device.default_stream(), tensors_of(guarded));
@@ -152,7 +162,7 @@ std::optional<std::string> check_run(const CheckedCase& checked, OpValues& want,
   // On a GPU blocks of a launch come in any order: what depends on it shows in some runs only.
   const int repeats = device.kind() == DeviceKind::kCuda ? 10 : 1;
   for (int repeat = 0; repeat < repeats; ++repeat) {
-    const GuardedTensors again = make_guarded(checked.op, device, shift);
+    const GuardedTensors again = make_guarded(checked.op, inputs, device, shift);
     checked.op.run(device.default_stream(), tensors_of(again));
     for (const OpBuffer& buffer : checked.op.buffers)
       if (again.at(buffer.name)->bytes() != guarded.at(buffer.name)->bytes())
