@@ -29,7 +29,7 @@ train() {
   rm -rf "$logs/run_$1_$2"
   local precision=()
   [ "$2" = f32 ] || precision=(--bf16)
-  "$conclave" train --config "$root/configs/bench_small_moe.yaml" --mock-data --train-iters "$steps" --lr 1e-3 --log-interval 1 \
+  timeout 150 "$conclave" train --config "$root/configs/bench_small_moe.yaml" --mock-data --train-iters "$steps" --lr 1e-3 --log-interval 1 \
     --eval-iters 0 --device "$1" --save "$logs/run_$1_$2" "${precision[@]}"
   local status=$?
   rm -rf "$logs/run_$1_$2"/iter_*
@@ -43,29 +43,38 @@ same_losses() {
       END { if (n != steps) { print n + 0 " iterations to compare"; bad = 1 } exit bad }'
 }
 
+# One process per family of ops: an error of the GPU ends the process that met it and no other.
+op_cases() {
+  "$build/tests/kernels_test" --gtest_list_tests --gtest_filter='*MatchesReferenceOnGpu*' | sed -n 's/^\([A-Za-z0-9_]*\)\/OpCheck\.$/\1/p' |
+    xargs -P "${CONCLAVE_JOBS:-8}" -I{} sh -c \
+      'timeout 200 "$0" --gtest_brief=1 --gtest_filter="{}/OpCheck.MatchesReferenceOnGpu*" >"$1/op_{}.log" 2>&1; status=$?; grep -h "PASSED\|FAILED TEST\|SKIPPED  \]" "$1/op_{}.log" | sed "s/^/{} /"; [ $status = 0 ] || echo "{} ended with $status"; exit $status' \
+      "$build/tests/kernels_test" "$logs"
+}
+
 # sanitized TOOL: the op cases of everything but the largest products.
 sanitized() {
   compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/kernels_test" --gtest_brief=1 --gtest_filter='*MatchesReferenceOnGpu*'
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-step device "$build/tests/device_test" --gtest_filter='CudaDeviceTest.*'
-step op_cases "$build/tests/kernels_test" --gtest_brief=1 --gtest_filter='*MatchesReferenceOnGpu*'
-step golden_router "$conclave" golden "$root/tests/golden/router" --device cuda
-step golden_model "$conclave" golden "$root/tests/golden/model" --device cuda
+step device timeout 150 "$build/tests/device_test" --gtest_filter='CudaDeviceTest.*'
+step op_cases op_cases
+step golden_router timeout 150 "$conclave" golden "$root/tests/golden/router" --device cuda
+step golden_model timeout 150 "$conclave" golden "$root/tests/golden/model" --device cuda
 step train_cpu_f32 train cpu f32
 step train_cuda_f32 train cuda f32
 step same_losses_f32 same_losses f32 1e-4
 step train_cuda_bf16 train cuda bf16
-step bench_step "$conclave" bench step --config "$root/configs/bench_small_moe.yaml" --device cuda --bf16
+step bench_step timeout 150 "$conclave" bench step --config "$root/configs/bench_small_moe.yaml" --device cuda --bf16
 if [ "${CONCLAVE_SANITIZER:-}" = 1 ]; then
   step memcheck sanitized memcheck
   step racecheck sanitized racecheck
 fi
-for name in device op_cases; do
-  echo "== $name"
-  grep -E 'FAILED|Failure|error|difference|PASSED|SKIPPED\]|no CUDA form' "$logs/$name.log" | sort | uniq -c | sort -rn | head -150
-done
+echo "== device"
+grep -E 'FAILED|Failure|error|Expected|actual|PASSED' "$logs/device.log" | head -40
+echo "== op_cases"
+sort "$logs/op_cases.log"
+grep -hE 'gtest_filter=|C\+\+ exception|cuda\]|no CUDA form' "$logs"/op_*.log | sort | uniq -c | sort -rn | cut -c 1-400 | head -120
 for name in golden_router golden_model train_cuda_f32 same_losses_f32 train_cuda_bf16 bench_step; do
   echo "== $name"
   tail -n 30 "$logs/$name.log"
