@@ -35,7 +35,7 @@ template <typename T, int V>
 __global__ void __launch_bounds__(kThreads) forward_kernel(ForwardRows<T> n, int group) {
   __shared__ float room[kThreads / kWarp];
   const int lane = static_cast<int>(threadIdx.x) % group, groups = kThreads / group;
-  const float share = 1.0f / static_cast<float>(n.width);
+  const float share = n.width > 0 ? 1.0f / static_cast<float>(n.width) : 0.0f;
   for (int64_t first = int64_t{blockIdx.x} * groups; first < n.rows; first += int64_t{gridDim.x} * groups) {
     const int64_t row = first + threadIdx.x / group;
     const bool there = row < n.rows;
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(BackwardRows<T> n, i
   for (int64_t i = threadIdx.x; i < int64_t{groups} * kinds * n.width; i += kThreads) sums[i] = 0;
   __syncthreads();
   const bool centred = n.mean != nullptr;
-  const float share = 1.0f / static_cast<float>(n.width);
+  const float share = n.width > 0 ? 1.0f / static_cast<float>(n.width) : 0.0f;
   const int64_t block_first = int64_t{blockIdx.x} * n.block_rows, block_end = min(n.rows, block_first + n.block_rows);
   for (int64_t first = block_first; first < block_end; first += groups) {
     const int64_t row = first + threadIdx.x / group;

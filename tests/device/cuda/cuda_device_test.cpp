@@ -86,7 +86,7 @@ TEST_F(CudaDeviceTest, OutOfMemorySaysWhatHoldsWhat) {
     FAIL() << "4 TiB fit";
   } catch (const UserError& error) {
     const std::string text = error.what();
-    EXPECT_NE(text.find("out of memory: 4.0 TiB"), std::string::npos) << text;
+    EXPECT_NE(text.find("out of memory: 4.00 TiB"), std::string::npos) << text;
     EXPECT_NE(text.find("weights/the weights of a test"), std::string::npos) << text;
     EXPECT_NE(text.find("--recompute-granularity"), std::string::npos) << text;
   }
