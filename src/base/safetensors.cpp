@@ -86,6 +86,7 @@ template std::vector<BF16> SafetensorsEntry::to_vector<BF16>() const;
 template std::vector<F16> SafetensorsEntry::to_vector<F16>() const;
 template std::vector<int64_t> SafetensorsEntry::to_vector<int64_t>() const;
 template std::vector<int32_t> SafetensorsEntry::to_vector<int32_t>() const;
+template std::vector<int16_t> SafetensorsEntry::to_vector<int16_t>() const;
 template std::vector<uint8_t> SafetensorsEntry::to_vector<uint8_t>() const;
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : path_(path), file_(path) {

@@ -11,6 +11,7 @@
 #include "pipeline/pipeline_part.h"
 #include "schedule/batch_schedule.h"
 #include "schedule/pipeline_drawing.h"
+#include "trainer/dry_run.h"
 
 namespace conclave {
 namespace {
@@ -47,15 +48,32 @@ std::string drawing(const ParsedOptions& parsed) {
   return placement_text(placement, part.ranks) + "\n" + draw_text(plan);
 }
 
+// What a plan does not need and training does.
+void add_defaults(Options* options) {
+  if (!options->optimizer.lr) options->optimizer.lr = 1e-4;
+  if (options->training.train_iters == 0 && options->training.train_samples == 0) options->training.train_iters = 2;
+  if (options->training.micro_batch_size == 0) options->training.micro_batch_size = 1;
+}
+
+std::string report(ParsedOptions parsed) {
+  Options& options = parsed.options;
+  add_defaults(&options);
+  if (options.pretended.rank && !options.pretended.world_size)
+    throw UsageError("--rank is one of --world-size ranks; the size is not given; add --world-size N");
+  if (!options.pretended.world_size) options.pretended.world_size = fewest_ranks(options.parallel);
+  if (options.pretended.rank) return rank_report_text(dry_run(parsed, *options.pretended.rank));
+  const std::vector<RankReport> reports = dry_run_stages(parsed);
+  return fmt::format("{} ranks, one of each pipeline stage; bytes at the peak\n\n{}", *options.pretended.world_size,
+                     rank_reports_table(reports));
+}
+
 }  // namespace
 
 int plan_command(const Words& words) {
   const ParsedOptions parsed = parse_command_line(Command::kPlan, words);
   if (!parsed.positionals.empty())
     throw UsageError(fmt::format("conclave plan takes options only; got '{}'", parsed.positionals[0]));
-  if (!parsed.options.plan.draw)
-    throw UsageError("conclave plan draws pipelines: add --draw; memory and time of a layout are not available yet");
-  fmt::print("{}", drawing(parsed));
+  fmt::print("{}", parsed.options.plan.draw ? drawing(parsed) : report(parsed));
   return 0;
 }
 

@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
@@ -5,6 +7,7 @@
 #include "comm/launcher.h"
 #include "config/options_text.h"
 #include "config/validate.h"
+#include "trainer/dry_run.h"
 #include "trainer/hf_model.h"
 #include "trainer/run_state.h"
 #include "trainer/training_run.h"
@@ -13,6 +16,16 @@
 namespace conclave {
 
 namespace {
+
+// One rank of a job that is not there.
+int pretend(ParsedOptions parsed) {
+  CONCLAVE_USER_CHECK(!is_launched(),
+                      "--fake-process-group is one rank alone, but a launcher started several; start it without mpirun "
+                      "or srun");
+  const ParsedOptions job = pretended_job(std::move(parsed));
+  fmt::print("{}", rank_report_text(dry_run(job, *job.options.pretended.rank)));
+  return 0;
+}
 
 // The new model is made and saved first; training then starts from it.
 void upcycle_first(ParsedOptions& parsed) {
@@ -36,13 +49,15 @@ void upcycle_first(ParsedOptions& parsed) {
 
 int train_command(const Words& words) {
   ParsedOptions parsed = command_options(Command::kTrain, words);
-  if (parsed.options.moe.moe_use_upcycling) upcycle_first(parsed);
+  const bool pretends = parsed.options.parallel.fake_process_group;
+  if (parsed.options.moe.moe_use_upcycling && !pretends) upcycle_first(parsed);
   if (parsed.options.checkpoint.use_checkpoint_args) {
     const std::optional<LoadPlan> plan = plan_load(parsed.options.checkpoint);
     CONCLAVE_USER_CHECK(plan.has_value(), "--use-checkpoint-args needs a checkpoint; give --load DIR");
     const CheckpointReader reader(plan->location.directory);
     for (const std::string& text : take_architecture(parsed, reader.state().at("options"))) log_info("{}", text);
   }
+  if (pretends) return pretend(std::move(parsed));
   const CheckpointOptions& checkpoint = parsed.options.checkpoint;
   if (starts_from_hugging_face(checkpoint)) {
     for (const std::string& text : take_hugging_face(parsed, HuggingFaceWeights(*checkpoint.load_hf)))

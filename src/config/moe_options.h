@@ -38,6 +38,12 @@ struct MoeOptions {
   std::optional<double> moe_router_force_biased;
   bool moe_enable_routing_replay = false;
 
+  // Routing of other runs, and of none (docs/routing.md).
+  std::optional<std::string> moe_routing_trace_path;   ///< folder that this run writes its choices to
+  int64_t moe_routing_trace_max_training_iters = 0;    ///< steps of this process to write; 0: all
+  std::optional<std::string> moe_routing_replay_path;  ///< folder of a run whose choices are made again
+  std::string moe_routing_imbalance = "balanced";      ///< sim: balanced, zipf:ALPHA, or folder of a run
+
   // Capacity.
   std::optional<double> moe_expert_capacity_factor;  ///< negative: none
   bool moe_pad_expert_input_to_capacity = false;

@@ -38,6 +38,7 @@ struct Options {
   ParityOptions parity;
   BenchOptions bench;
   PlanOptions plan;
+  PretendedOptions pretended;
 };
 
 }  // namespace conclave

@@ -75,7 +75,8 @@ constexpr CommandText kCommands[] = {
      "measure loss and perplexity of a model"},
     {Command::kInspect, "conclave inspect DIR [OPTIONS]", "show a checkpoint, a data set or a run"},
     {Command::kBench, "conclave bench {gemm | op NAME | layer | step} [OPTIONS]", "measure speed and memory"},
-    {Command::kPlan, "conclave plan --draw [--config FILE.yaml] [OPTIONS]", "show what a layout does"},
+    {Command::kPlan, "conclave plan [--draw] [--config FILE.yaml] [--world-size N] [OPTIONS]",
+     "what each pipeline stage of a layout holds and computes, or its schedule as a drawing"},
     {Command::kConvert, "conclave convert --from hf|conclave --to hf|conclave --input DIR --output DIR [OPTIONS]",
      "a Hugging Face model into a checkpoint, or a checkpoint into a Hugging Face model"},
     {Command::kUpcycle, "conclave upcycle (--load DIR | --load-hf DIR) --save DIR --num-experts E [OPTIONS]",
@@ -122,10 +123,12 @@ bool is_shown(Command command, const OptionRow& row) {
               (row.key == "load" || row.key == "ckpt-step" || row.key == "load-hf" || row.key == "save"));
     case kOptimizer:
     case kLogging:
-    case kMemory:
       return command == Command::kTrain;
+    case kMemory:
+      return command == Command::kTrain || command == Command::kPlan;
     case kMoe:
-      return command == Command::kTrain || command == Command::kBench || command == Command::kUpcycle;
+      return command == Command::kTrain || command == Command::kBench || command == Command::kUpcycle ||
+             command == Command::kPlan;
     default:
       return command == Command::kTrain || command == Command::kBench || command == Command::kPlan;
   }

@@ -88,6 +88,12 @@ struct PlanOptions {
   std::string draw_format = "text";  ///< text, svg
 };
 
+/// One rank of a job that is not there: `conclave plan`, `conclave train --fake-process-group`.
+struct PretendedOptions {
+  std::optional<int64_t> world_size;  ///< ranks of the job
+  std::optional<int64_t> rank;        ///< which of them; plan: none: one of each pipeline stage
+};
+
 /// `conclave convert`; the input is that of preprocess.
 struct ConvertOptions {
   std::optional<std::string> from, to;  ///< hf, conclave

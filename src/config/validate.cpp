@@ -91,6 +91,8 @@ std::vector<std::string> option_contradictions(const ParsedOptions& parsed, Comm
     check_parallel_rules(rules);
     check_pipeline_rules(rules);
     check_overlap_rules(rules);
+    check_pretended_rules(rules);
+    check_routing_trace_rules(rules);
     check_precision_rules(rules);
     check_memory_rules(rules);
     check_graph_rules(rules);

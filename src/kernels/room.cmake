@@ -8,7 +8,7 @@ target_compile_options(conclave_kernels PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:-fno-
 # clang 16 crashes on these files when it optimises under its sanitizers; only the fuzzers are built that way.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   set_source_files_properties(src/kernels/cpu/attention_backward.cpp src/kernels/cpu/attention_forward.cpp
-                              src/kernels/cpu/pair_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
+                              src/kernels/cpu/packed_product.cpp PROPERTIES COMPILE_OPTIONS "-O0")
 endif()
 if(CONCLAVE_CUDA)
   # cuBLASLt and cuDNN are opened when first needed, from the loader's paths or the toolkit's folder.

@@ -58,7 +58,7 @@ class GptChunk {
 
   const std::vector<std::unique_ptr<TransformerLayer>>& layers() const { return layers_; }
   /// Those with experts, of the prediction depths too.
-  const std::vector<const TransformerLayer*>& moe_layers() const { return moe_layers_; }
+  const std::vector<TransformerLayer*>& moe_layers() const { return moe_layers_; }
   int64_t prediction_depths() const { return static_cast<int64_t>(predictions_.size()); }
   const ModelSpec& spec() const { return spec_; }
   const ChunkRange& range() const { return range_; }
@@ -72,7 +72,7 @@ class GptChunk {
   std::unique_ptr<Norm> final_norm_;
   std::unique_ptr<OutputLoss> output_;
   std::vector<std::unique_ptr<PredictionDepth>> predictions_;
-  std::vector<const TransformerLayer*> moe_layers_;
+  std::vector<TransformerLayer*> moe_layers_;
 
   LayerMessage forward_group(const Context& context, const LayerGroup& group, LayerMessage message,
                              ChunkState* state) const;

@@ -36,7 +36,7 @@ class PredictionDepth {
   /// dout [S,B,H] -> gradient at `hidden`; enqueues the embedding's.
   Tensor backward(const Context& context, const Embedding& embedding, const Tensor& dout, PredictionState* state) const;
 
-  const TransformerLayer& layer() const { return layer_; }
+  TransformerLayer& layer() { return layer_; }
 
  private:
   std::string name_;

@@ -72,6 +72,7 @@ class TransformerLayer {
 
   bool is_moe() const { return moe_ != nullptr; }
   const MoeLayer& moe() const { return *moe_; }
+  MoeLayer& moe() { return *moe_; }
   int64_t index() const { return index_; }
 
  private:

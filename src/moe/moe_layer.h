@@ -69,6 +69,7 @@ class MoeLayer {
                       MoeSaved* saved) const;  ///< adds to dx
 
   const Router& router() const { return router_; }
+  Router& router() { return router_; }
 
  private:
   Router router_;

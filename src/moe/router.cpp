@@ -120,7 +120,9 @@ Routing Router::route(const Context& context, const Tensor& logits, RouterSaved*
   routing.probs = context.empty({tokens, topk}, kernels::router_probs_dtype(logits.dtype()), "router.probs");
   state.chosen = context.empty({tokens, topk}, DType::kI32, "router.experts");
   choose(context, logits, state.chosen, routing.probs);
+  if (replay_ != nullptr) replay_->taken(context, config_.name, state.chosen);
   drop(context, state.chosen, &routing);
+  declare(context, &routing);
   if (config_.capacity_factor) state.kept = routing.experts;
   if (context.training) {
     const int64_t micro_batches = statistics_->count_micro_batch(tokens * topk);
@@ -164,8 +166,13 @@ void Router::choose(const Context& context, const Tensor& logits, const Tensor& 
   kernels::RouterTopkArgs args{.rule = config_.rule, .logits = logits, .experts = chosen, .probs = probs};
   if (config_.expert_bias) args.bias = context.store.buffer(config_.name + ".expert_bias");
   if (replay_ != nullptr) args.forced = replay_->forced(context, config_.name);
+  CONCLAVE_USER_CHECK(
+      !args.forced.defined() || args.forced.shape() == chosen.shape(),
+      "[moe/replay] {}: {} tokens of {} choices are to be replayed, this rank routes {} of {}; give the "
+      "options of the run that is replayed",
+      config_.name, args.forced.defined() ? args.forced.size(0) : 0, args.forced.defined() ? args.forced.size(1) : 0,
+      chosen.size(0), chosen.size(1));
   kernels::router_topk(context.stream, args);
-  if (replay_ != nullptr) replay_->taken(context, config_.name, chosen);
 }
 
 int64_t Router::capacity(int64_t tokens) const {
@@ -186,6 +193,16 @@ void Router::drop(const Context& context, const Tensor& chosen, Routing* routing
                                         .chosen = chosen,
                                         .kept = routing->experts,
                                         .probs = routing->probs});
+  if (replay_ != nullptr) replay_->kept(context, config_.name, routing->experts);
+}
+
+void Router::declare(const Context& context, Routing* routing) const {
+  if (!context.device().is_sim()) return;
+  const RoutingSizes sizes{routing->experts.size(0), routing->experts.size(1), config_.experts, routing->most_rows};
+  // Traces are of training steps.
+  routing->declared = load_ != nullptr && context.training
+                          ? load_->declare({context.iteration, context.batch.index, config_.name}, sizes)
+                          : balanced_routing(sizes);
 }
 
 Tensor Router::final_map(const Context& context, const Routing& routing) const {

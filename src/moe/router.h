@@ -10,6 +10,7 @@
 #include "moe/dispatch/dispatcher.h"
 #include "moe/gate.h"
 #include "moe/router_config.h"
+#include "moe/routing_load.h"
 #include "moe/routing_replay.h"
 #include "moe/statistics.h"
 
@@ -65,12 +66,15 @@ class Router {
   const RouterConfig& config() const { return config_; }
   /// Null (the start): nobody records or replays.
   void set_replay(RoutingReplay* replay) { replay_ = replay; }
+  /// What routing is on `sim`; null (the start): balanced.
+  void set_load(const RoutingLoad* load) { load_ = load; }
 
  private:
   RouterConfig config_;
   Gate gate_;
   std::unique_ptr<RoutingStatistics> statistics_;
   RoutingReplay* replay_ = nullptr;
+  const RoutingLoad* load_ = nullptr;
 
   Tensor jittered(const Context& context, const Tensor& x) const;
   void overwrite_with_noise(const Context& context, const Tensor& logits) const;
@@ -78,6 +82,7 @@ class Router {
   void choose(const Context& context, const Tensor& logits, const Tensor& chosen, const Tensor& probs) const;
   int64_t capacity(int64_t tokens) const;
   void drop(const Context& context, const Tensor& chosen, Routing* routing) const;
+  void declare(const Context& context, Routing* routing) const;
   Tensor final_map(const Context& context, const Routing& routing) const;
   void add_balance_losses(const Context& context, const Tensor& logits, int64_t micro_batches, RouterSaved* saved,
                           RouterInspection* look) const;

@@ -19,6 +19,8 @@ class RoutingReplay {
   virtual Tensor forced(const Context& context, const std::string& router) = 0;
   /// What it took.
   virtual void taken(const Context& context, const std::string& router, const Tensor& experts) = 0;
+  /// With a capacity: what is left of it, -1 where a choice was dropped.
+  virtual void kept(const Context&, const std::string&, const Tensor&) {}
 };
 
 /// Keeps recordings in device memory, per router first in, first out.

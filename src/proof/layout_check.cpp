@@ -7,6 +7,7 @@
 #include "base/philox.h"
 #include "checkpoint/tensor_directory.h"
 #include "config/resolve.h"
+#include "proof/whole_tensors.h"
 #include "trainer/engine.h"
 #include "trainer/job.h"
 
@@ -59,20 +60,7 @@ Steps run_steps(Engine& engine, const Options& options, int64_t vocab, int64_t s
   return out;
 }
 
-// Calls visit(name, global index, value) for every element that this rank answers for.
-template <typename Visit>
-void for_each_element(Engine& engine, const std::vector<StateTensor>& tensors, Visit visit) {
-  for (const StateTensor& state : tensors) {
-    if (state.optimizer || state.tensor.dtype() != DType::kF32) continue;
-    const std::vector<float> values = to_host<float>(engine.device().default_stream(), state.tensor);
-    for (size_t i = 0; i < values.size(); ++i)
-      visit(state, state.shard.global_index(static_cast<int64_t>(i)), values[i]);
-  }
-}
-
-using Tensors = std::map<std::string, std::vector<float>>;
-
-void keep_whole(Engine& engine, const std::vector<StateTensor>& tensors, Tensors* whole) {
+void keep_whole(Engine& engine, const std::vector<StateTensor>& tensors, WholeTensors* whole) {
   for_each_element(engine, tensors, [&](const StateTensor& state, int64_t index, float value) {
     std::vector<float>& values = (*whole)[state.name];
     if (values.empty()) values.resize(static_cast<size_t>(Shape(state.shard.global_shape).element_count()));
@@ -86,7 +74,7 @@ struct Compared {
 };
 
 std::map<std::string, Compared> compare_own(Engine& engine, const std::vector<StateTensor>& tensors,
-                                            const Tensors& want) {
+                                            const WholeTensors& want) {
   std::map<std::string, Compared> out;
   for_each_element(engine, tensors, [&](const StateTensor& state, int64_t index, float value) {
     Compared& compared = out[state.name];
@@ -112,8 +100,8 @@ std::string text_of(const std::map<std::string, Compared>& compared) {
 }
 
 // What all ranks found, and whether together they answered for every element.
-std::vector<TensorDifference> merged(Engine& engine, const std::map<std::string, Compared>& own, const Tensors& want,
-                                     double bound, double allowance) {
+std::vector<TensorDifference> merged(Engine& engine, const std::map<std::string, Compared>& own,
+                                     const WholeTensors& want, double bound, double allowance) {
   Communicator& all = engine.groups().world().all();
   const std::vector<std::string> texts(static_cast<size_t>(all.size()), text_of(own));
   std::map<std::string, Compared> sum;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <mutex>
 #include <set>
 
 #include "base/error.h"
@@ -10,8 +11,10 @@
 #include "config/validate.h"
 #include "convert/hf_import.h"
 #include "kernels/elementwise.h"
+#include "proof/whole_tensors.h"
 #include "trainer/engine.h"
 #include "trainer/hf_model.h"
+#include "trainer/job.h"
 
 namespace conclave::proof {
 namespace {
@@ -29,29 +32,30 @@ Tolerances tolerances(const Options& options) {
 
 class ParityRun {
  public:
-  ParityRun(const std::string& directory, const std::string& reference, ParsedOptions parsed)
+  ParityRun(const std::string& directory, const std::string& reference, ParsedOptions parsed, World& world)
       : weights_(directory), reference_(reference) {
     take_hugging_face(parsed, weights_);
-    take_batch(parsed);
+    take_batch(parsed, world.size());
     options_ = checked_options(parsed, Command::kTrain);
     device_ = make_device(options_.device.device);
-    engine_ = std::make_unique<Engine>(options_, weights_.spec().vocab, *device_, true);
+    groups_ = make_job_groups(options_, world);
+    engine_ = std::make_unique<Engine>(options_, weights_.spec().vocab, *device_, true, *groups_);
     load_engine(*engine_, weights_);
     tolerances_ = tolerances(options_);
   }
 
   ParityReport run() {
-    const MicroBatch batch = make_batch();
-    compare("logits", reference_.at("logits").to_vector<float>(), logits(batch),
+    const int64_t own = options_.training.micro_batch_size;
+    compare("logits", reference_.at("logits").to_vector<float>(), logits(samples(0, sample_count())),
             [this](double, double deviation) { return tolerances_.logits * std::max(1.0, deviation); });
     StepRequest request;
     request.update = false;
     request.check_finite = false;
     request.on_gradients = [this] { compare_gradients(); };
-    std::vector<ParityRow> gradients;
     report_.rows.reserve(report_.rows.size() + 1);
     const size_t place = report_.rows.size();
     report_.rows.emplace_back();
+    const MicroBatch batch = samples(groups_->layout().dense(groups_->rank()).data * own, own);
     const StepResult result = engine_->train_step(std::span(&batch, 1), request);
     report_.loss = result.lm_loss();
     const double want = reference_.at("loss").to_vector<float>().at(0);
@@ -66,17 +70,31 @@ class ParityRun {
   SafetensorsFile reference_;
   Options options_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<ProcessGroups> groups_;
   std::unique_ptr<Engine> engine_;
   Tolerances tolerances_;
   ParityReport report_;
 
-  // A step of one micro-batch of the stored size, without dropout or balancing losses.
-  void take_batch(ParsedOptions& parsed) {
+  int64_t sample_count() const { return reference_.at("input_ids").shape[0]; }
+
+  // A step of one micro-batch for each data-parallel rank, without dropout or balancing losses.
+  void take_batch(ParsedOptions& parsed, int64_t ranks) {
     const SafetensorsEntry& ids = reference_.at("input_ids");
     CONCLAVE_USER_CHECK(ids.shape.size() == 2 && ids.shape[0] > 0 && ids.shape[1] > 0, "'{}': input_ids must be [B, S]",
                         reference_.path());
     Options& options = parsed.options;
-    options.training.micro_batch_size = options.training.global_batch_size = ids.shape[0];
+    const ParallelOptions& parallel = options.parallel;
+    const int64_t data =
+        std::max<int64_t>(ranks / (parallel.tensor_model_parallel_size * parallel.pipeline_model_parallel_size *
+                                   parallel.context_parallel_size),
+                          1);
+    CONCLAVE_USER_CHECK(ids.shape[0] % data == 0,
+                        "'{}' has {} samples, which do not divide among {} data-parallel ranks; "
+                        "choose a layout with a data-parallel size that divides them",
+                        reference_.path(), ids.shape[0], data);
+    options.training.micro_batch_size = ids.shape[0] / data;
+    options.training.global_batch_size = ids.shape[0];
+    options.model.calculate_per_token_loss = data > 1;  // the reference's loss is the mean over all tokens
     options.model.seq_length = ids.shape[1];
     options.training.train_iters = 1;
     options.optimizer.lr = 1;
@@ -94,17 +112,19 @@ class ParityRun {
     return entry.to_vector<int64_t>();
   }
 
-  MicroBatch make_batch() const {
-    MicroBatch batch = plain_batch(options_.training.micro_batch_size, options_.model.seq_length, 0);
+  MicroBatch samples(int64_t first, int64_t count) const {
+    const int64_t length = options_.model.seq_length, vocab = weights_.spec().vocab;
+    MicroBatch batch = plain_batch(count, length, first);
     const std::vector<int64_t> ids = integers("input_ids"), labels = integers("labels");
-    for (size_t i = 0; i < ids.size(); ++i) {
-      const int64_t vocab = weights_.spec().vocab;
-      CONCLAVE_USER_CHECK(ids[i] >= 0 && ids[i] < vocab && labels[i] >= -100 && labels[i] < vocab,
-                          "'{}': token {} with label {} is outside the vocabulary of {}", reference_.path(), ids[i],
-                          labels[i], vocab);
-      batch.tokens[i] = static_cast<int32_t>(ids[i]);
-      batch.labels[i] = static_cast<int32_t>(std::max<int64_t>(labels[i], 0));
-      batch.loss_mask[i] = labels[i] < 0 ? 0.0f : 1.0f;
+    for (int64_t i = 0; i < count * length; ++i) {
+      const int64_t id = ids[static_cast<size_t>(first * length + i)],
+                    label = labels[static_cast<size_t>(first * length + i)];
+      CONCLAVE_USER_CHECK(id >= 0 && id < vocab && label >= -100 && label < vocab,
+                          "'{}': token {} with label {} is outside the vocabulary of {}", reference_.path(), id, label,
+                          vocab);
+      batch.tokens[static_cast<size_t>(i)] = static_cast<int32_t>(id);
+      batch.labels[static_cast<size_t>(i)] = static_cast<int32_t>(std::max<int64_t>(label, 0));
+      batch.loss_mask[static_cast<size_t>(i)] = label < 0 ? 0.0f : 1.0f;
     }
     return batch;
   }
@@ -146,21 +166,12 @@ class ParityRun {
     report_.rows.push_back(row);
   }
 
-  std::vector<float> gradient_of(const std::string& ours) {
-    for (const Parameter* parameter : engine_->store().parameters()) {
-      if (parameter->spec.name == ours)
-        return to_host<float>(device_->default_stream(), engine_->store().gradient(*parameter));
-    }
-    return {};  // a buffer
-  }
-
   void compare_gradients() {
     std::set<std::string> seen;
-    std::string held;
-    std::vector<float> ours;
+    JobTensors gradients(*engine_, engine_->store().owned_gradients());
     for (const TensorPlace& place : weights_.places()) {
       if (place.repeated) continue;
-      if (held != place.ours) ours = gradient_of(held = place.ours);
+      const std::vector<float>& ours = gradients.whole(place.ours);  // empty: a buffer
       const SafetensorsEntry* want = reference_.find("grad." + place.name);
       // Transformers does not run prediction depths.
       if (want == nullptr && (ours.empty() || place.ours.starts_with("mtp."))) continue;
@@ -200,8 +211,21 @@ std::string ParityReport::first_fault() const {
   return "";
 }
 
-ParityReport run_parity(const std::string& directory, const std::string& reference, ParsedOptions parsed) {
-  return ParityRun(directory, reference, std::move(parsed)).run();
+ParityReport run_parity(const std::string& directory, const std::string& reference, ParsedOptions parsed,
+                        World& world) {
+  return ParityRun(directory, reference, std::move(parsed), world).run();
+}
+
+ParityReport run_parity(const std::string& directory, const std::string& reference, const ParsedOptions& parsed) {
+  ParityReport report;
+  std::mutex mutex;
+  run_job(parsed, [&](World& world, const ParsedOptions& laid_out) {
+    ParityReport own = run_parity(directory, reference, laid_out, world);
+    const std::lock_guard lock(mutex);
+    report = std::move(own);  // every rank's is the same
+    return 0;
+  });
+  return report;
 }
 
 }  // namespace conclave::proof

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/world.h"
 #include "config/parse.h"
 
 namespace conclave::proof {
@@ -25,7 +26,11 @@ struct ParityReport {
   std::string first_fault() const;
 };
 
-/// `parsed`: layout, dtype and device of the run; the model comes from `directory`.
-ParityReport run_parity(const std::string& directory, const std::string& reference, ParsedOptions parsed);
+/// `parsed`: layout, dtype and device of the run; the model comes from `directory`. Collective over `world`: the same
+/// report on every rank.
+ParityReport run_parity(const std::string& directory, const std::string& reference, ParsedOptions parsed, World& world);
+
+/// The same by however many ranks `parsed` asks for (trainer/job.h).
+ParityReport run_parity(const std::string& directory, const std::string& reference, const ParsedOptions& parsed);
 
 }  // namespace conclave::proof

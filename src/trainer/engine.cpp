@@ -117,6 +117,27 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
                                                               .part = pipeline_});
   uploader_ = std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
   schedule_ = [this](int64_t micro_batches) { return training_actions(pipeline_, micro_batches); };
+  if (trains) follow_routing();
+}
+
+void Engine::follow_routing() {
+  const MoeOptions& moe = options_.moe;
+  if (device_.is_sim()) {
+    load_ = make_routing_load(moe.moe_routing_imbalance);
+  } else if (moe.moe_routing_trace_path || moe.moe_routing_replay_path) {
+    trace_ =
+        std::make_unique<RoutingTrace>(RoutingTrace::Settings{.write = moe.moe_routing_trace_path.value_or(""),
+                                                              .replay = moe.moe_routing_replay_path.value_or(""),
+                                                              .most_steps = moe.moe_routing_trace_max_training_iters,
+                                                              .experts = moe.num_experts},
+                                       groups_.rank(), groups_.world().size());
+  }
+  for (const auto& chunk : chunks_) {
+    for (TransformerLayer* layer : chunk->moe_layers()) {
+      layer->moe().router().set_replay(trace_.get());
+      layer->moe().router().set_load(load_.get());
+    }
+  }
 }
 
 std::vector<const TransformerLayer*> Engine::moe_layers() const {
@@ -153,9 +174,11 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   progress.micro_batches = count * groups_.layout().data_size();
   for (const TransformerLayer* layer : moe_layers()) layer->moe().router().begin_step(stream);
   store_->begin_step(stream, count);
+  if (trace_) trace_->begin_step();
   executor_->set_iteration(request.iteration);
   executor_->run(schedule_(count), callbacks(micro_batches, request, &progress),
                  loss_weights(micro_batches.front(), progress.micro_batches));
+  if (trace_) trace_->end_step(request.iteration);
   StepResult result = progress.result;
   result.loss_sum = progress.sums[0];
   result.tokens = progress.sums[1];
@@ -279,23 +302,44 @@ EvaluationSum Engine::evaluate(const MicroBatch& batch) {
 
 // Of the last `positions`.
 std::vector<float> Engine::forward_logits(const MicroBatch& batch, KvCache* cache, int64_t positions) {
-  CONCLAVE_CHECK(groups_.part().context.is_whole(), "logits of a sequence that is cut over {} ranks of CP",
-                 groups_.part().context.size);
+  const Slice context = groups_.part().context;
+  CONCLAVE_CHECK(context.is_whole() || cache == nullptr, "a cache of a sequence that is cut over {} ranks of CP",
+                 context.size);
   const Stream stream = device_.default_stream();
   const DeviceBatch on_device = uploader_->upload(batch, 0);
-  const Shape shape{positions * batch.batch, spec_.vocab};
-  Tensor logits = Tensor::empty(device_, shape, DType::kF32, {MemoryCategory::kActivations, "logits"});
+  const int64_t rows = context.share(positions) * batch.batch;
+  Tensor logits = Tensor::empty(device_, {rows, spec_.vocab}, DType::kF32, {MemoryCategory::kActivations, "logits"});
   executor_->forward_only(1, {.batch = [&](int64_t) { return on_device; },
-                              .prepare = [&](int64_t, Context& context) { context.cache = cache; },
+                              .prepare = [&](int64_t, Context& pass) { pass.cache = cache; },
                               .result =
-                                  [&](const Context& context, const DeviceBatch&, const LayerMessage& hidden) {
+                                  [&](const Context& pass, const DeviceBatch&, const LayerMessage& hidden) {
                                     const Tensor& all = hidden.hidden;
                                     const int64_t first = positions < batch.seq_length ? all.size(0) - positions : 0;
-                                    logits = chunks_.back()->logits(context, all.slice(first, all.size(0)));
+                                    logits = chunks_.back()->logits(pass, all.slice(first, all.size(0)));
                                   }});
   if (cache != nullptr) cache->advance(batch.seq_length);
   groups_.of(GroupKind::kPipeline).broadcast(stream, logits, static_cast<int>(pipeline_.loss_rank()), "logits");
-  return to_host<float>(stream, logits);
+  return context.is_whole() ? to_host<float>(stream, logits) : whole_sequence(logits, positions, batch.batch);
+}
+
+/// Rows [S'*B, V] of every rank of CP, in the order of the sequence.
+std::vector<float> Engine::whole_sequence(const Tensor& part, int64_t sequence, int64_t batch) const {
+  const Slice context = groups_.part().context;
+  const Stream stream = device_.default_stream();
+  const int64_t width = part.size(1);
+  const Tensor all = Tensor::empty(device_, {context.size * part.size(0), width}, part.dtype(),
+                                   {MemoryCategory::kActivations, "logits"});
+  groups_.of(GroupKind::kContext).all_gather(stream, part, all, "logits");
+  const std::vector<float> gathered = to_host<float>(stream, all);
+  std::vector<float> out(gathered.size());
+  for (int64_t rank = 0; rank < context.size; ++rank) {
+    for (const SequencePiece& piece : sequence_pieces(sequence, {.rank = rank, .size = context.size})) {
+      const int64_t from = rank * part.size(0) + piece.begin * batch;
+      std::copy_n(gathered.begin() + from * width, piece.size * batch * width,
+                  out.begin() + piece.position * batch * width);
+    }
+  }
+  return out;
 }
 
 std::vector<float> Engine::next_logits(const MicroBatch& batch, KvCache& cache) {

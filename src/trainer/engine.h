@@ -12,6 +12,7 @@
 #include "config/options.h"
 #include "data/batch_source.h"
 #include "models/gpt.h"
+#include "moe/routing_trace.h"
 #include "optim/training_store.h"
 #include "pipeline/executor.h"
 #include "trainer/batch_upload.h"
@@ -86,7 +87,7 @@ class Engine {
   RoutingSummary take_routing();
   /// Logits [V] after the last token of a batch of one sequence, whose positions follow those in the cache.
   std::vector<float> next_logits(const MicroBatch& batch, KvCache& cache);
-  /// Logits [T,V] of all positions, row t = s*B + b; without context parallelism.
+  /// Logits [T,V] of all positions, row t = s*B + b. Collective over the model's ranks.
   std::vector<float> logits(const MicroBatch& batch);
 
   TrainingStore& store() { return *store_; }
@@ -116,15 +117,19 @@ class Engine {
   std::unique_ptr<SavePolicy> save_policy_;
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<BatchUploader> uploader_;
+  std::unique_ptr<RoutingTrace> trace_;      ///< of routing, if it is written or replayed
+  std::unique_ptr<const RoutingLoad> load_;  ///< on `sim`
   WeightGradientQueue no_gradients_;
   std::function<std::vector<StepAction>(int64_t)> schedule_;
   std::function<void(int64_t, const Tensor&)> on_token_losses_;
 
   struct Progress;
+  void follow_routing();
   std::vector<const TransformerLayer*> moe_layers() const;
   Tensor zero_sums(int64_t count) const;
   void sum_over_job(const Tensor& sums) const;
   std::vector<float> forward_logits(const MicroBatch& batch, KvCache* cache, int64_t positions);
+  std::vector<float> whole_sequence(const Tensor& part, int64_t sequence, int64_t batch) const;
   LossWeights loss_weights(const MicroBatch& first, int64_t micro_batches) const;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
   void add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const;

@@ -27,6 +27,7 @@ MicroBatch empty_batch(int64_t seq_length) {
   return batch;
 }
 
+bool pretends(const Options& options) { return options.parallel.fake_process_group; }
 bool saves(const Options& options) { return options.checkpoint.save.has_value(); }
 
 // What has to look inside this step, if anything.
@@ -53,8 +54,11 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
   CONCLAVE_USER_CHECK(device_->kind() != DeviceKind::kCuda || world.size() == 1,
                       "--device cuda trains on one GPU so far, and these are {} ranks; use one rank, or --device cpu",
                       world.size());
+  if (pretends(options_)) device_->allocator().set_name_tracking(true);
   groups_ = make_job_groups(options_, world);
-  tokenizer_ = make_run_tokenizer(options_.tokenizer, options_.model.vocab_size);
+  // Of a pretended rank's tokenizer the size alone counts.
+  if (!pretends(options_) || options_.model.vocab_size == 0)
+    tokenizer_ = make_run_tokenizer(options_.tokenizer, options_.model.vocab_size);
   const int64_t vocab = run_vocab_size(options_, tokenizer_.get());
   rates_ = std::make_unique<RateSchedule>(options_);
   batches_ = std::make_unique<BatchSchedule>(options_.training, data_parallel_size(options_.parallel),
@@ -69,7 +73,8 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
     settings.retention = {options_.checkpoint.save_retain_interval, options_.checkpoint.keep_last};
     writer_ = std::make_unique<CheckpointWriter>(settings, world_.all(), device_->default_stream());
   }
-  log_ = std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_, world_.rank() == 0);
+  log_ =
+      std::make_unique<RunLog>(options_, engine_->spec(), *device_, state_, world_.rank() == 0 && !pretends(options_));
   if (loaded_from_) log_->loaded(state_.iteration, *loaded_from_);
   timer_ = std::make_unique<StepTimer>(*engine_, options_.logging.timing_log_level);
   rejections_ = std::make_unique<RejectionTracker>(options_.training.result_rejected_tracker_filename, state_.run_id);
@@ -181,7 +186,14 @@ StepRequest TrainingRun::request() {
   return request;
 }
 
+// So that after the run they tell what its last step did.
+void TrainingRun::forget_earlier_steps() {
+  device_->ledger().reset();
+  for (const auto& group : world_.groups()) group->traffic().reset();
+}
+
 void TrainingRun::train_iteration() {
+  if (pretends(options_)) forget_earlier_steps();
   const int64_t batch_size = batches_->at(state_.consumed_samples).running;
   const int64_t iteration = state_.iteration + 1;
   Stopwatch watch;
@@ -437,7 +449,7 @@ bool TrainingRun::ends() {
 void TrainingRun::finish() {
   const std::string reason = *end_reason_;
   const bool complete = reason == "done" || reason == "--skip-train";
-  log_->end_of_training(reason);
+  if (!pretends(options_)) log_->end_of_training(reason);
   if (!repeats_.empty()) {
     log_info("{}", repeats_.text());
     log_->event("determinism", repeats_.text());

@@ -77,6 +77,7 @@ class TrainingRun {
   void load();
   void open_data();
   std::vector<MicroBatch> next_batches(int64_t global_batch_size);
+  void forget_earlier_steps();
   void train_iteration();
   void train_on(const std::vector<MicroBatch>& batches, StepLog* entry);
   StepRequest request();

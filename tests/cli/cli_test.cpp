@@ -130,6 +130,44 @@ TEST(PlanTest, DrawsAPipelineFromTheOptionsThatDecideIt) {
   EXPECT_EQ(call(svg).out.substr(0, 5), "<svg ");
 }
 
+TEST(PlanTest, TellsWhatARankOfEachStageHolds) {
+  const std::vector<std::string> words = {"plan",
+                                          "--num-layers",
+                                          "4",
+                                          "--hidden-size",
+                                          "64",
+                                          "--num-attention-heads",
+                                          "4",
+                                          "--seq-length",
+                                          "32",
+                                          "--vocab-size",
+                                          "100",
+                                          "--num-experts",
+                                          "4",
+                                          "--disable-bias-linear",
+                                          "--pipeline-model-parallel-size",
+                                          "2",
+                                          "--expert-model-parallel-size",
+                                          "2",
+                                          "--global-batch-size",
+                                          "4"};
+  const Outcome fewest = call(words);
+  ASSERT_EQ(fewest.code, 0) << fewest.err;
+  EXPECT_EQ(fewest.out.substr(0, fewest.out.find('\n')), "4 ranks, one of each pipeline stage; bytes at the peak");
+  EXPECT_NE(fewest.out.find("embedding, layers 0-1"), std::string::npos) << fewest.out;
+  EXPECT_NE(fewest.out.find("layers 2-3, loss"), std::string::npos) << fewest.out;
+  std::vector<std::string> one = words;
+  one.insert(one.end(), {"--world-size", "8", "--rank", "7"});
+  const Outcome report = call(one);
+  ASSERT_EQ(report.code, 0) << report.err;
+  EXPECT_EQ(report.out.substr(0, report.out.find('\n')), "rank 7 of 8, pipeline stage 1: layers 2-3, loss");
+  one.back() = "8";
+  EXPECT_NE(call(one).err.find("--rank must be below --world-size; got 8 and 8"), std::string::npos);
+  std::vector<std::string> homeless = words;
+  homeless.insert(homeless.end(), {"--rank", "1"});
+  EXPECT_NE(call(homeless).err.find("add --world-size N"), std::string::npos);
+}
+
 TEST(PlanTest, RefusesWhatDoesNotFitWithTheValuesThatDo) {
   EXPECT_EQ(call({"plan"}).code, 2);
   EXPECT_EQ(call({"plan", "--draw", "more"}).code, 2);

@@ -322,6 +322,40 @@ inline constexpr ContradictionCase kDataCases[] = {
     {"--vocab-size 0", "--tokenizer-type NullTokenizer needs --vocab-size; it is not given; add it"},
 };
 
+inline constexpr ContradictionCase kPretendedCases[] = {
+    {"--fake-process-group --ranks-as-threads 2 --global-batch-size 8",
+     "--fake-process-group is one rank alone; got --ranks-as-threads 2; give --world-size 2 instead"},
+    {"--fake-process-group --device cpu",
+     "--fake-process-group runs on the device sim; got --device cpu; drop --device"},
+    {"--fake-process-group --moe-use-upcycling --save x",
+     "--fake-process-group makes no model; got --moe-use-upcycling; drop it, and give the options of the new model"},
+    {"--device sim --ranks-as-threads 2",
+     "--device sim is one rank alone; got --ranks-as-threads 2; use --fake-process-group --world-size 2"},
+    {"--world-size 4",
+     "--world-size is for a job that is not there; got 4 without --fake-process-group; add that, or start the ranks: "
+     "mpirun -np 4, or --ranks-as-threads 4"},
+    {"--rank 1", "--rank is for a job that is not there; got 1 without --fake-process-group; add that or drop it"},
+    {"--fake-process-group --world-size 4 --rank 4",
+     "--rank must be below --world-size; got 4 and 4; choose from 0 to 3"},
+    {"--device sim --moe-routing-imbalance zipf:-1",
+     "--moe-routing-imbalance takes balanced, zipf:ALPHA with ALPHA from 0 to 100, or a folder; got 'zipf:-1'; write "
+     "for instance zipf:1.0"},
+    {"--moe-routing-imbalance zipf:1",
+     "--moe-routing-imbalance says how routing falls out where nothing is routed; got --device cpu; drop it, or add "
+     "--fake-process-group"},
+    {"--device sim --moe-routing-trace-path x",
+     "--moe-routing-trace-path needs routers that choose; the device sim has none; drop it or use another device"},
+    {"--device sim --moe-routing-replay-path x",
+     "--moe-routing-replay-path needs routers that choose; the device sim has none; give --moe-routing-imbalance that "
+     "folder"},
+    {"--moe-routing-replay-path x --moe-router-load-balancing-type sinkhorn",
+     "--moe-routing-replay-path does not go with --moe-router-load-balancing-type sinkhorn; both are given; drop one"},
+    {"--moe-routing-trace-max-training-iters 3",
+     "--moe-routing-trace-max-training-iters needs --moe-routing-trace-path; it is not given; add it"},
+    {"--num-experts 0 --moe-routing-trace-path x",
+     "--moe-routing-trace-path needs experts; --num-experts is not given; add --num-experts N"},
+};
+
 inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--tensor-model-parallel-size 2 --sequence-parallel",
      "2 problems in the options:\n  1. the number of ranks must be divisible by tensor * context * pipeline size; got "

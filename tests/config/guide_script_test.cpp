@@ -1,91 +1,14 @@
-// The argument arrays of the guide's Mixtral script, word for word; only sizes are cut so that they fit one process.
+// The guide's Mixtral script; sizes are cut where it must fit one process.
 #include <gtest/gtest.h>
 
 #include <map>
 
 #include "base/text.h"
+#include "config/guide_script.h"
 #include "config/validate.h"
 
 namespace conclave {
 namespace {
-
-constexpr const char* kModelArgs = R"(
-    --disable-bias-linear
-    --seq-length 4096
-    --max-position-embeddings 32768
-    --num-layers 32
-    --hidden-size 4096
-    --ffn-hidden-size 14336
-    --num-attention-heads 32
-    --init-method-std 0.01
-    --attention-dropout 0.0
-    --hidden-dropout 0.0
-    --normalization RMSNorm
-    --position-embedding-type rope
-    --swiglu
-    --untie-embeddings-and-output-weights
-    --group-query-attention
-    --num-query-groups 8
-    --no-masked-softmax-fusion
-    --no-position-embedding
-)";
-constexpr const char* kMoeArgs = R"(
-    --num-experts 8
-    --expert-model-parallel-size 8
-    --moe-router-load-balancing-type aux_loss
-    --moe-router-topk 2
-    --moe-aux-loss-coeff 1e-2
-    --moe-grouped-gemm
-    --moe-permute-fusion
-    --moe-token-dispatcher-type alltoall
-)";
-constexpr const char* kDataArgs = R"(
-    --tokenizer-type Llama2Tokenizer
-    --tokenizer-model TOKENIZER_MODEL
-    --data-path DATA_PATH
-    --split 99990,8,2
-)";
-constexpr const char* kTrainingArgs = R"(
-    --micro-batch-size 1
-    --global-batch-size 128
-    --lr 1e-4
-    --train-iters 500000
-    --lr-decay-iters 320000
-    --lr-decay-style cosine
-    --min-lr 1.0e-5
-    --weight-decay 0.1
-    --lr-warmup-iters 500
-    --clip-grad 1.0
-    --bf16
-    --overlap-grad-reduce
-    --overlap-param-gather
-)";
-constexpr const char* kModelParallelArgs = R"(
-    --tensor-model-parallel-size 1
-    --pipeline-model-parallel-size 4
-    --num-layers-per-virtual-pipeline-stage 8
-    --sequence-parallel
-    --use-distributed-optimizer
-)";
-constexpr const char* kLoggingArgs = R"(
-    --log-interval 1
-    --save-interval 10000
-    --eval-interval 1000
-    --eval-iters 10
-    --save CHECKPOINT_PATH
-    --load CHECKPOINT_PATH
-    --tensorboard-dir CHECKPOINT_PATH/tensorboard
-    --ckpt-format torch_dist
-    --auto-detect-ckpt-format
-)";
-
-std::vector<std::string> script() {
-  std::vector<std::string> words;
-  for (const char* array : {kModelArgs, kMoeArgs, kDataArgs, kTrainingArgs, kModelParallelArgs, kLoggingArgs}) {
-    for (std::string& word : split_words(array)) words.push_back(std::move(word));
-  }
-  return words;
-}
 
 // The value after a name is replaced; every name must be there.
 std::vector<std::string> cut(std::vector<std::string> words, std::map<std::string, std::string> sizes) {
@@ -100,16 +23,16 @@ std::vector<std::string> cut(std::vector<std::string> words, std::map<std::strin
 }
 
 TEST(GuideScript, SmallInOneProcessItIsValid) {
-  const auto words = cut(script(), {{"--seq-length", "64"},
-                                    {"--max-position-embeddings", "64"},
-                                    {"--num-layers", "2"},
-                                    {"--hidden-size", "64"},
-                                    {"--ffn-hidden-size", "128"},
-                                    {"--num-attention-heads", "8"},
-                                    {"--global-batch-size", "4"},
-                                    {"--expert-model-parallel-size", "1"},
-                                    {"--pipeline-model-parallel-size", "1"},
-                                    {"--num-layers-per-virtual-pipeline-stage", "2"}});
+  const auto words = cut(guide_script(), {{"--seq-length", "64"},
+                                          {"--max-position-embeddings", "64"},
+                                          {"--num-layers", "2"},
+                                          {"--hidden-size", "64"},
+                                          {"--ffn-hidden-size", "128"},
+                                          {"--num-attention-heads", "8"},
+                                          {"--global-batch-size", "4"},
+                                          {"--expert-model-parallel-size", "1"},
+                                          {"--pipeline-model-parallel-size", "1"},
+                                          {"--num-layers-per-virtual-pipeline-stage", "2"}});
   const ParsedOptions parsed = parse_command_line(Command::kTrain, words);
   const Options options = checked_options(parsed, Command::kTrain);
   EXPECT_TRUE(option_warnings(options).empty());
@@ -130,16 +53,16 @@ TEST(GuideScript, SmallInOneProcessItIsValid) {
 }
 
 TEST(GuideScript, AtFullSizeItIsValid) {
-  ParsedOptions parsed = parse_command_line(Command::kTrain, script());
+  ParsedOptions parsed = parse_command_line(Command::kTrain, guide_script());
   parsed.options.parallel.world_size = 32;
   EXPECT_EQ(option_contradictions(parsed, Command::kTrain), std::vector<std::string>{});
   EXPECT_EQ(unavailable_options(parsed), std::vector<std::string>{});
 }
 
 TEST(GuideScript, FlagsOfTheGuidesTipsAreKnown) {
-  const auto words = cut(script(), {{"--expert-model-parallel-size", "1"},
-                                    {"--pipeline-model-parallel-size", "1"},
-                                    {"--num-layers-per-virtual-pipeline-stage", "32"}});
+  const auto words = cut(guide_script(), {{"--expert-model-parallel-size", "1"},
+                                          {"--pipeline-model-parallel-size", "1"},
+                                          {"--num-layers-per-virtual-pipeline-stage", "32"}});
   auto with = [&](const std::string& more) {
     auto all = words;
     for (std::string& word : split_words(more)) all.push_back(std::move(word));

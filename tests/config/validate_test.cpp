@@ -33,6 +33,7 @@ TEST(Validate, Layout) { expect_all(kLayoutCases); }
 TEST(Validate, Memory) { expect_all(kMemoryCases); }
 TEST(Validate, Training) { expect_all(kTrainingCases); }
 TEST(Validate, Data) { expect_all(kDataCases); }
+TEST(Validate, Pretended) { expect_all(kPretendedCases); }
 TEST(Validate, Unavailable) { expect_all(kUnavailableCases); }
 
 TEST(Validate, ManyRanksAndRefusedFeatures) {

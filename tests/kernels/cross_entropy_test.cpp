@@ -198,19 +198,30 @@ TEST(CrossEntropy, NotANumberReachesLossGradientAndMaximum) {
   EXPECT_TRUE(std::isnan(*head.args.logit_maximum.data<float>()));
 }
 
-TEST(CrossEntropy, ChunksOfADefaultSizeTakeAboutEightMebibytes) {
+int64_t workspace_of(int64_t rows, int64_t width, int64_t vocabulary) {
   const auto device = make_device("sim");
   const auto make = [&](Shape shape, DType dtype) {
     return Tensor::empty(*device, shape, dtype, {MemoryCategory::kActivations, "test"});
   };
   LinearCrossEntropyArgs args;
-  args.hidden = make({4096, 64}, DType::kF32);
-  args.weight = make({8192, 64}, DType::kF32);
-  args.labels = make({4096}, DType::kI32);
-  args.loss = make({4096}, DType::kF32);
-  const int64_t bytes = linear_cross_entropy_workspace_bytes(args);
-  EXPECT_GT(bytes, 8 << 20);
-  EXPECT_LT(bytes, 9 << 20);
+  args.hidden = make({rows, width}, DType::kF32);
+  args.weight = make({vocabulary, width}, DType::kF32);
+  args.labels = make({rows}, DType::kI32);
+  args.loss = make({rows}, DType::kF32);
+  args.row_weight = make({rows}, DType::kF32);
+  args.dhidden = make({rows, width}, DType::kF32);
+  return linear_cross_entropy_workspace_bytes(args);
+}
+
+TEST(CrossEntropy, WorkspaceIsAChunkOfLogitsAndASmallWeightPackedTwice) {
+  const int64_t chunk = 16 << 20, weight = 8192 * 64 * 4;
+  EXPECT_GE(workspace_of(4096, 64, 8192), chunk);
+  EXPECT_LT(workspace_of(4096, 64, 8192), chunk + 2 * weight + (1 << 20));
+}
+
+TEST(CrossEntropy, ALargeWeightIsNotCopied) {
+  const int64_t fewest_rows = 64, vocabulary = 131072;  // the weight is a gibibyte
+  EXPECT_LT(workspace_of(4096, 2048, vocabulary), fewest_rows * vocabulary * 4 + (8 << 20));
 }
 
 }  // namespace

@@ -2,9 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/text.h"
+#include "trainer/dry_run.h"
 #include "trainer/small_models.h"
 
 namespace conclave {
@@ -35,6 +38,48 @@ TEST(Zoo, FullSizesRunOnTheSimulator) {
     EXPECT_GT(static_cast<double>(device->allocator().statistics().peak_total),
               18.0 * static_cast<double>(count.total));
     EXPECT_GT(device->ledger().total().flops, 6.0 * static_cast<double>(count.active));
+  }
+}
+
+// A layout as the head of a configuration recommends it: "#  64 GPUs: ..." and below it "#   layout: key: value, ...".
+struct RecommendedLayout {
+  int64_t gpus = 0;
+  Words words;
+};
+
+std::vector<RecommendedLayout> recommended_layouts(const std::string& path) {
+  std::vector<RecommendedLayout> out;
+  int64_t gpus = 0;
+  for (const std::string& line : split(read_file(path), '\n')) {
+    const size_t count = line.find(" GPUs: "), layout = line.find("layout: ");
+    if (!line.starts_with("#")) break;
+    if (count != std::string::npos) gpus = parse_int(trim(line.substr(1, count - 1))).value_or(0);
+    if (layout == std::string::npos || !trim(line.substr(1, layout - 1)).empty()) continue;
+    RecommendedLayout found{gpus, {"--config", path}};
+    for (const std::string& pair : split(line.substr(layout + 8), ',')) {
+      const std::vector<std::string> parts = split_words(replace_all(pair, ":", " "));
+      found.words.push_back("--" + parts.at(0) + "=" + parts.at(1));
+    }
+    out.push_back(found);
+  }
+  return out;
+}
+
+TEST(Zoo, RecommendedLayoutsRun) {
+  const bool full = std::getenv("CONCLAVE_TEST_FULL") != nullptr;
+  size_t count = 0;
+  for (const std::string& path : zoo(false)) {
+    const std::vector<RecommendedLayout> layouts = recommended_layouts(path);
+    EXPECT_GE(layouts.size(), 2u) << path;
+    for (const RecommendedLayout& layout : layouts) {
+      if (!full && count++ % 6 != 0) continue;
+      ParsedOptions parsed = parse_command_line(Command::kTrain, layout.words);
+      parsed.options.pretended.world_size = layout.gpus;
+      for (const RankReport& report : dry_run_stages(parsed)) {
+        EXPECT_GT(report.memory.peak_total, int64_t{10} << 30) << path << " on " << layout.gpus;
+        EXPECT_GT(report.step.flops, 1e12) << path << " on " << layout.gpus;
+      }
+    }
   }
 }
 

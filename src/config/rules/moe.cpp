@@ -18,6 +18,9 @@ void check_without_experts(Rules& rules) {
       {"moe-router-enable-expert-bias", moe.moe_router_enable_expert_bias},
       {"moe-expert-capacity-factor", moe.moe_expert_capacity_factor.has_value()},
       {"moe-use-upcycling", moe.moe_use_upcycling},
+      {"moe-routing-trace-path", moe.moe_routing_trace_path.has_value()},
+      {"moe-routing-replay-path", moe.moe_routing_replay_path.has_value()},
+      {"moe-routing-imbalance", moe.moe_routing_imbalance != "balanced"},
       {"activation-func-clamp-value", rules.raw.model.activation_func_clamp_value.has_value()},
       {"expert-model-parallel-size", rules.raw.parallel.expert_model_parallel_size > 1}};
   if (rules.raw.checkpoint.use_checkpoint_args || rules.command != Command::kTrain) return;

@@ -36,6 +36,8 @@ void check_moe_rules(Rules& rules);
 void check_parallel_rules(Rules& rules);
 void check_pipeline_rules(Rules& rules);
 void check_overlap_rules(Rules& rules);
+void check_pretended_rules(Rules& rules);
+void check_routing_trace_rules(Rules& rules);
 void check_precision_rules(Rules& rules);
 void check_memory_rules(Rules& rules);
 void check_graph_rules(Rules& rules);

@@ -63,6 +63,12 @@ void add_router(OptionRows& rows) {
   CONCLAVE_OPTION(moe, moe_router_force_load_balancing, "Random logits: for benchmarks.");
   CONCLAVE_OPTION(moe, moe_router_force_biased, "Random biased logits: for benchmarks.");
   CONCLAVE_OPTION(moe, moe_enable_routing_replay, "Record routing choices and use them again.");
+  CONCLAVE_OPTION(moe, moe_routing_trace_path, "Folder to write the choices of the router to, step by step.");
+  CONCLAVE_OPTION(moe, moe_routing_trace_max_training_iters, "Steps to write; 0: all.").at_least(0);
+  CONCLAVE_OPTION(moe, moe_routing_replay_path, "Folder of choices that another run wrote: this one makes them again.");
+  CONCLAVE_OPTION(moe, moe_routing_imbalance,
+                  "Device sim, where nothing is routed: balanced; zipf:ALPHA, expert 0 the most loaded; or a folder "
+                  "that --moe-routing-trace-path wrote.");
   CONCLAVE_OPTION(moe, moe_expert_capacity_factor, "Rows an expert takes, relative to an even share; negative: all.");
   CONCLAVE_OPTION(moe, moe_pad_expert_input_to_capacity, "Every expert gets exactly its capacity.");
   CONCLAVE_OPTION(moe, moe_token_drop_policy, "Which rows stay when an expert is full.").one_of({"probs", "position"});
@@ -120,12 +126,10 @@ void add_moe_rows(OptionRows& rows) {
                        {{"moe-router-topk-limited-devices", kInt, "", "Ranks a token may go to."}});
   add_unavailable_rows(rows, group, "quantile balancing",
                        {{"moe-router-quantile-balancing-ema", kFloat, "0.0", "Memory of the balancing thresholds."}});
-  add_unavailable_rows(rows, group, "routing traces",
+  add_unavailable_rows(rows, group, "routing traces of more than choices",
                        {{"moe-routing-trace-capture-hidden-states", kFlag, "", "Also write router inputs."},
                         {"moe-routing-trace-capture-logits", kFlag, "", "Also write router logits."},
-                        {"moe-routing-trace-dump-weights", kFlag, "", "Also write router weights."},
-                        {"moe-routing-trace-max-training-iters", kInt, "", "Iterations to write."},
-                        {"moe-routing-trace-path", kString, "", "Where to write the choices of the router."}});
+                        {"moe-routing-trace-dump-weights", kFlag, "", "Also write router weights."}});
 }
 
 }  // namespace conclave

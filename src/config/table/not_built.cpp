@@ -24,7 +24,6 @@ struct UnbuiltValues {
 
 const UnbuiltOption kUnbuiltOptions[] = {
     {"use-megatron-fsdp", "fully sharded data parallelism"},
-    {"fake-process-group", "pretended process groups"},
     // Model.
     {"apply-residual-connection-post-layernorm", "residuals that start after the norm"},
     {"qk-l2-norm", "the L2 norm of q and k"},

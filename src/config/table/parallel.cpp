@@ -37,6 +37,19 @@ void add_ranks(OptionRows& rows) {
       .at_least(1);
 }
 
+void add_pretended(OptionRows& rows) {
+  constexpr OptionGroup group = OptionGroup::kParallel;
+  CONCLAVE_OPTION(parallel, fake_process_group,
+                  "Be one rank of --world-size on the device sim, alone: what it would hold and compute.")
+      .alias("fake-init-process-group");
+  CONCLAVE_OPTION(pretended, world_size,
+                  "Ranks of a job that is not there. Default: WORLD_SIZE of the environment; plan: the fewest.")
+      .at_least(1);
+  CONCLAVE_OPTION(pretended, rank,
+                  "Which of them to be. Default: RANK of the environment, else 0; plan: one of each pipeline stage.")
+      .at_least(0);
+}
+
 void add_pipeline(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kParallel;
   CONCLAVE_OPTION(parallel, num_layers_per_virtual_pipeline_stage, "Layers of one model chunk.").at_least(0);
@@ -82,7 +95,6 @@ void add_overlap(OptionRows& rows) {
   CONCLAVE_OPTION(parallel, overlap_dispatch_backward_with_experts_wgrad,
                   "Experts' weight gradients beside the exchange.")
       .not_active();
-  CONCLAVE_OPTION(parallel, fake_process_group, "Pretend to be one rank of many.").alias("fake-init-process-group");
 }
 
 void add_communication_names(OptionRows& rows) {
@@ -136,6 +148,7 @@ void add_parallel_rows(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kParallel;
   add_grid(rows);
   add_ranks(rows);
+  add_pretended(rows);
   add_pipeline(rows);
   add_data_parallel(rows);
   add_overlap(rows);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/cpu/pair_product.h"
+#include "kernels/cpu/packed_product.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/cpu/vector_math.h"
@@ -13,8 +13,9 @@
 namespace conclave::kernels::cpu {
 namespace {
 
-constexpr int64_t kChunkBytes = 8 << 20;
+constexpr int64_t kChunkBytes = 16 << 20;
 constexpr int64_t kFewestRows = 64;
+constexpr int64_t kMostPackedBytes = 64 << 20;  // a larger weight is packed piece by piece again for each chunk
 
 /// How T rows are cut, where a chunk's logits stand, and the products of a chunk.
 class ChunkPlan {
@@ -43,7 +44,8 @@ class ChunkPlan {
   /// Of the weight, packed once for the products of all chunks; 0: not worth it, or not needed.
   int64_t packed_bytes(const MatmulSpec& spec) const {
     const bool wanted = spec.transpose_b == Transpose::kYes || work_.dhidden;
-    return wanted && chunks() > 1 ? round_up(packed_right_bytes(spec), Allocator::kAlignment) : 0;
+    const int64_t bytes = wanted && chunks() > 1 ? round_up(packed_right_bytes(spec), Allocator::kAlignment) : 0;
+    return bytes <= kMostPackedBytes ? bytes : 0;
   }
 
   MatmulSpec logits(int64_t rows) const {

@@ -5,11 +5,11 @@
 
 #include "kernels/cpu/groups.h"
 #include "kernels/cpu/matmul.h"
-#include "kernels/cpu/pair_product.h"
+#include "kernels/cpu/packed_product.h"
 #include "kernels/cpu/vector.h"
 #include "kernels/grouped_gemm_backend.h"
 
-// Products in pairs (pair_product.h) take any number of rows as it comes. What follows is for the others, oneDNN's:
+// Packed products (packed_product.h) take any number of rows as it comes. What follows is for the others, oneDNN's:
 // row counts are different every step, so products run through families of primitives whose row counts are multiples of
 // sixteen. Where an expert's rows are not, forward and input-gradient products run on into the rows of the next expert,
 // which are overwritten when its turn comes; the last rows of all, and those of sums over rows, go through padded
@@ -36,15 +36,15 @@ struct RowProduct {
   int64_t out_row() const { return spec.n * element(); }
   int64_t family_bytes() const { return aligned(matmul_family_scratch_bytes(spec, &MatmulSpec::m)); }
   int64_t thread_bytes() const {
-    if (in_pairs()) return pair_thread_bytes(spec, grid());
+    if (packed()) return packed_thread_bytes(spec, grid());
     return family_bytes() + aligned(kStep * in_row()) + aligned(kStep * out_row());
   }
-  bool in_pairs() const {
+  bool packed() const {
     MatmulSpec whole = spec;
     whole.m = rows;
-    return goes_in_pairs(whole);
+    return packs_itself(whole);
   }
-  PairGrid grid() const { return {kPairMostRows, kPairColumns}; }
+  PackedGrid grid() const { return {kMostBlockRows, kPanelColumns}; }
 };
 
 RowProduct row_product(const GroupedForwardArgs& args) {
@@ -129,21 +129,29 @@ class RowProductThread {
 };
 
 /// Tasks are blocks of rows times panels of columns.
-void run_rows_in_pairs(const RowProduct& product, const Groups& groups, std::byte* scratch) {
-  const int64_t panels = ceil_div(product.spec.n, kPairColumns), thread_bytes = product.thread_bytes();
-  const auto blocks_of = [&](int64_t e) { return ceil_div(groups.rows(e), kPairMostRows); };
+void run_rows_packed(const RowProduct& product, const Groups& groups, std::byte* scratch) {
+  const int64_t panels = ceil_div(product.spec.n, kPanelColumns), thread_bytes = product.thread_bytes();
+  const auto blocks_of = [&](int64_t e) { return ceil_div(groups.rows(e), kMostBlockRows); };
+  const auto weight_at = [&](int64_t e, int64_t task) {
+    const MatmulSpec& s = product.spec;
+    const int64_t column = task % panels * kPanelColumns;
+    return product.weight +
+           (e * s.n * s.k + column * (s.transpose_b == Transpose::kYes ? s.ldb : 1)) * product.element();
+  };
   for_each_group_task(
       groups, [&](int64_t e) { return blocks_of(e) * panels; },
-      [&](int thread, int64_t e, int64_t task) {
+      [&](int thread, const GroupTask& at, const GroupTask& next) {
+        const int64_t e = at.expert, task = at.task;
         const int64_t share = round_up(ceil_div(groups.rows(e), blocks_of(e)), 2), row = task / panels * share;
-        const int64_t column = task % panels * kPairColumns;
+        const int64_t column = task % panels * kPanelColumns;
         MatmulOperands operands = expert_operands(product, e, groups.begin(e));
         operands.scratch = scratch + thread * thread_bytes;
-        run_pair_block(product.spec, operands,
-                       {.row = row,
-                        .rows = std::min(share, groups.rows(e) - row),
-                        .column = column,
-                        .columns = std::min(kPairColumns, product.spec.n - column)});
+        if (next.expert < groups.experts()) operands.next_b = weight_at(next.expert, next.task);
+        run_packed_block(product.spec, operands,
+                         {.row = row,
+                          .rows = std::min(share, groups.rows(e) - row),
+                          .column = column,
+                          .columns = std::min(kPanelColumns, product.spec.n - column)});
       });
 }
 
@@ -156,7 +164,7 @@ void run_row_product(const RowProduct& product, const Groups& groups, std::byte*
     std::memset(product.out, 0, static_cast<size_t>(groups.total() * product.out_row()));
     return;
   }
-  if (product.in_pairs()) return run_rows_in_pairs(product, groups, scratch);
+  if (product.packed()) return run_rows_packed(product, groups, scratch);
   const auto family = find_matmul_family(product.spec, &MatmulSpec::m);
   const int threads = omp_get_max_threads();
   const int64_t thread_bytes = product.thread_bytes();
@@ -180,7 +188,7 @@ struct WeightProduct {
   int64_t family_bytes() const { return aligned(matmul_family_scratch_bytes(spec, &MatmulSpec::k)); }
   int64_t dy_bytes() const { return aligned(kStagedRows * n * element()); }
   int64_t thread_bytes() const {
-    if (in_pairs()) return pair_thread_bytes(whole(), grid());
+    if (packed()) return packed_thread_bytes(whole(), grid());
     return family_bytes() + dy_bytes() + aligned(kStagedRows * spec.n * element());
   }
   /// The product of an expert who has all rows.
@@ -190,8 +198,8 @@ struct WeightProduct {
     out.k = rows;
     return out;
   }
-  bool in_pairs() const { return goes_in_pairs(whole()); }
-  PairGrid grid() const { return pair_grid(whole(), slices); }
+  bool packed() const { return packs_itself(whole()); }
+  PackedGrid grid() const { return packed_grid(whole(), slices); }
 };
 
 WeightProduct weight_product(const GroupedWeightGradientArgs& args) {
@@ -276,25 +284,26 @@ class WeightProductThread {
   float* c_ = nullptr;
 };
 
-void run_sums_in_pairs(const GroupedWeightGradientWork& work, const WeightProduct& product, const Groups& groups) {
-  const PairGrid grid = product.grid();
+void run_sums_packed(const GroupedWeightGradientWork& work, const WeightProduct& product, const Groups& groups) {
+  const PackedGrid grid = product.grid();
   const int64_t thread_bytes = product.thread_bytes(), n = product.n, k = product.spec.n;
   const int64_t wide = ceil_div(k, grid.columns), blocks = wide * ceil_div(n, grid.rows);
   for_each_group_task(
       groups, [&](int64_t e) { return groups.rows(e) == 0 ? 0 : blocks; },
-      [&](int thread, int64_t e, int64_t task) {
+      [&](int thread, const GroupTask& at, const GroupTask&) {
+        const auto [e, task] = at;
         const int64_t row = task / wide * grid.rows, column = task % wide * grid.columns;
         MatmulSpec spec = product.whole();
         spec.k = groups.rows(e);
-        run_pair_block(spec,
-                       {.a = work.dy.raw() + groups.begin(e) * n * product.element(),
-                        .b = work.x.raw() + groups.begin(e) * k * product.element(),
-                        .c = work.dweight.data<float>() + e * n * k,
-                        .scratch = work.workspace.raw() + thread * thread_bytes},
-                       {.row = row,
-                        .rows = std::min(grid.rows, n - row),
-                        .column = column,
-                        .columns = std::min(grid.columns, k - column)});
+        run_packed_block(spec,
+                         {.a = work.dy.raw() + groups.begin(e) * n * product.element(),
+                          .b = work.x.raw() + groups.begin(e) * k * product.element(),
+                          .c = work.dweight.data<float>() + e * n * k,
+                          .scratch = work.workspace.raw() + thread * thread_bytes},
+                         {.row = row,
+                          .rows = std::min(grid.rows, n - row),
+                          .column = column,
+                          .columns = std::min(grid.columns, k - column)});
       });
 }
 
@@ -345,14 +354,14 @@ void grouped_gemm_weight_gradient(const Stream&, const GroupedWeightGradientWork
   if (work.dbias)
     work.dy.dtype() == DType::kBF16 ? add_bias_gradients<BF16>(work, groups) : add_bias_gradients<float>(work, groups);
   if (is_empty(product) || groups.total() == 0) return;
-  if (product.in_pairs()) return run_sums_in_pairs(work, product, groups);
+  if (product.packed()) return run_sums_packed(work, product, groups);
   const auto family = find_matmul_family(product.spec, &MatmulSpec::k);
   const int64_t thread_bytes = product.thread_bytes();
   for_each_group_task(
       groups, [&](int64_t) { return product.slices; },
-      [&](int thread, int64_t e, int64_t slice) {
+      [&](int thread, const GroupTask& at, const GroupTask&) {
         WeightProductThread(work, product, *family, work.workspace.raw() + thread * thread_bytes)
-            .slice(e, slice, groups.begin(e), groups.end(e));
+            .slice(at.expert, at.task, groups.begin(at.expert), groups.end(at.expert));
       });
 }
 

@@ -32,6 +32,7 @@ struct MatmulOperands {
   const void* bias = nullptr;
   void* c = nullptr;
   void* scratch = nullptr;         ///< scratch_bytes(), 64-byte aligned
+  const void* next_b = nullptr;    ///< the 64 columns that the same thread multiplies by next, if it knows: a hint
   const void* packed_b = nullptr;  ///< b as pack_right() leaves it, where that was called
 };
 

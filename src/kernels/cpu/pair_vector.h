@@ -18,6 +18,13 @@ inline constexpr bool kMachineHasPairs = true;
 inline constexpr bool kMachineHasPairs = false;
 #endif
 
+/// The same of f32: sums need registers of sixteen lanes, thirty-two of them.
+#ifdef __AVX512F__
+inline constexpr bool kMachineHasWideSums = true;
+#else
+inline constexpr bool kMachineHasWideSums = false;
+#endif
+
 inline VecU broadcast_pair(uint32_t word) { return word - VecU{}; }
 
 /// sum + a.low*b.low + a.high*b.high, in f32.

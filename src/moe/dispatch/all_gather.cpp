@@ -30,7 +30,7 @@ class AllGatherPlan final : public DispatchPlan {
     } else {
       offsets_ = rows_.offsets;
       const Tensor end = offsets_.slice(group.held(), group.held() + 1);
-      rows_.shorten(read_counts(context, end, [&](int64_t) { return declared(routing); }).front());
+      rows_.shorten(read_counts(context, end, [&](int64_t) { return declared_end(routing); }).front());
     }
     row_weight_ = values_of_rows(context, probs, rows_.row_slot);
   }
@@ -58,10 +58,12 @@ class AllGatherPlan final : public DispatchPlan {
     for (int64_t e = 0; e <= group_.held(); ++e) offsets.push_back(e * rows);
     return index_tensor(context, offsets);
   }
-  int64_t declared(const Routing& routing) const {
+  int64_t declared_end(const Routing& routing) const {
+    const std::shared_ptr<const DeclaredRouting> said = declared(routing);
     int64_t rows = 0;
-    for (int64_t e = 0; e < group_.held(); ++e) rows += declared_rows(routing, group_.first() + e);
-    return rows * group_.ranks();
+    for (const int64_t rank : group_.world_ranks())
+      for (int64_t e = 0; e < group_.held(); ++e) rows += said->rows(rank, group_.first() + e);
+    return rows;
   }
 };
 

@@ -57,7 +57,9 @@ class AllToAllPlan final : public DispatchPlan {
       counts_.assign(static_cast<size_t>(group_.ranks() * experts), routing.capacity);
     } else {
       const Tensor all = group_.gather(context, rows_.counts.view({1, experts}), "dispatch.counts");
-      counts_ = read_counts(context, all, [&](int64_t i) { return declared_rows(routing, i % experts); });
+      counts_ = read_counts(context, all, [&, said = declared(routing), ranks = group_.world_ranks()](int64_t i) {
+        return said->rows(ranks[static_cast<size_t>(i / experts)], i % experts);
+      });
     }
     const int64_t owners = group_.expert().size;
     exchange_.ranks = &group_.expert_ranks();

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "moe/routing_load.h"
 #include "nn/context.h"
 
 namespace conclave {
@@ -16,6 +17,7 @@ struct Routing {
   int64_t expert_count = 0;  ///< E
   int64_t capacity = 0;      ///< > 0: every expert gets exactly so many rows from each rank (padded to capacity)
   int64_t most_rows = -1;    ///< >= 0: no expert gets more from a rank (dropped beyond)
+  std::shared_ptr<const DeclaredRouting> declared;  ///< on `sim`: what all ranks of the group chose
 };
 
 enum class DispatcherKind {

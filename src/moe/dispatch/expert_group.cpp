@@ -9,6 +9,17 @@ ExpertGroup::ExpertGroup(ProcessGroups& groups, int64_t experts)
   CONCLAVE_CHECK(experts % expert_.size == 0, "[moe/dispatch] {} experts over {} ranks", experts, expert_.size);
 }
 
+std::vector<int64_t> ExpertGroup::world_ranks() const {
+  const RankLayout& layout = groups_->layout();
+  const GroupPlace place = layout.place(GroupKind::kExpertTensorExpert, groups_->rank()).value();
+  const std::vector<int64_t> ranks = layout.group(GroupKind::kExpertTensorExpert, place.index);  // ETP fastest
+  std::vector<int64_t> out;
+  for (int64_t tensor = 0; tensor < tensor_.size; ++tensor)
+    for (int64_t owner = 0; owner < expert_.size; ++owner)
+      out.push_back(ranks[static_cast<size_t>(tensor + tensor_.size * owner)]);
+  return out;
+}
+
 Tensor ExpertGroup::gather(const Context& context, const Tensor& x, const char* name) const {
   Tensor all = x.as_matrix();
   const int64_t width = all.size(1);

@@ -22,6 +22,8 @@ class ExpertGroup {
   int64_t owner(int64_t e) const { return e / held(); }      ///< EP position
   /// Number of a rank as a source of rows: ETP position first, then EP position; of this rank.
   int64_t source() const { return tensor_.rank * expert_.size + expert_.rank; }
+  /// Ranks of the world in order of source().
+  std::vector<int64_t> world_ranks() const;
   Communicator& expert_ranks() const { return groups_->of(GroupKind::kExpert); }
   Communicator& tensor_ranks() const { return groups_->of(GroupKind::kExpertTensor); }
 

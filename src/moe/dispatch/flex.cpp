@@ -123,11 +123,11 @@ void FlexPlan::count(const Context& context, const Routing& routing) {
                          {.experts = routing.experts, .padding = {}, .counts = own.flat_slice(at, experts)});
   const Tensor all = context.empty({nodes_.members(), width}, DType::kF64, "dispatch.counts");
   nodes_.ranks_of_group().all_gather(context.stream, own, all, "dispatch.counts");
-  counts_ = read_counts(context, all, [&](int64_t i) {
-    const int64_t entry = i % width;
-    if (entry >= at) return declared_rows(routing, entry - at);
+  counts_ = read_counts(context, all, [&, said = declared(routing)](int64_t i) {
+    const int64_t entry = i % width, rank = nodes_.ranks_of_group().world_ranks()[static_cast<size_t>(i / width)];
+    if (entry >= at) return said->rows(rank, entry - at);
     const Chunk& chunk = chunks_[static_cast<size_t>(entry / destinations())];
-    return declared_tokens(routing, chunk.end - chunk.begin, nodes_.experts_at(entry % destinations()));
+    return said->tokens(rank, chunk.begin, chunk.end, nodes_.experts_at(entry % destinations()));
   });
 }
 

@@ -107,20 +107,9 @@ std::vector<int64_t> read_counts(const Context& context, const Tensor& counts,
   return out;
 }
 
-int64_t declared_rows(const Routing& routing, int64_t expert) {
-  const int64_t choices = routing.experts.element_count(), experts = routing.expert_count;
-  const int64_t share = choices / experts + (expert < choices % experts ? 1 : 0);
-  return routing.most_rows >= 0 ? std::min(share, routing.most_rows) : share;
-}
-
-int64_t declared_tokens(const Routing& routing, int64_t tokens, int64_t experts_there) {
-  const auto experts = static_cast<double>(routing.expert_count);
-  double none = 1;  // chance that K different experts are all elsewhere
-  for (int64_t k = 0; k < routing.experts.size(1); ++k) {
-    const auto taken = static_cast<double>(k);
-    none *= std::max(0.0, experts - static_cast<double>(experts_there) - taken) / std::max(1.0, experts - taken);
-  }
-  return std::llround(static_cast<double>(tokens) * (1 - none));
+std::shared_ptr<const DeclaredRouting> declared(const Routing& routing) {
+  if (routing.declared) return routing.declared;
+  return balanced_routing({routing.experts.size(0), routing.experts.size(1), routing.expert_count, routing.most_rows});
 }
 
 }  // namespace conclave

@@ -50,9 +50,7 @@ ChunkOrder order_chunks(const Context& context, const std::vector<int64_t>& size
 std::vector<int64_t> read_counts(const Context& context, const Tensor& counts,
                                  const std::function<int64_t(int64_t i)>& declared);
 
-/// What is declared: perfect balance.
-int64_t declared_rows(const Routing& routing, int64_t expert);
-/// Tokens of which at least one expert is among `experts_there` given ones.
-int64_t declared_tokens(const Routing& routing, int64_t tokens, int64_t experts_there);
+/// The declared routing; balanced where none was declared.
+std::shared_ptr<const DeclaredRouting> declared(const Routing& routing);
 
 }  // namespace conclave

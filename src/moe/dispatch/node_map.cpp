@@ -66,15 +66,13 @@ Tensor NodeMap::homes(const Context& context) const {
   });
 }
 
-int64_t NodeMap::experts_at(int64_t destination) const {
-  if (destination >= nodes()) return group_.held();
-  int64_t experts = 0;
-  for (int64_t owner = 0; owner < group_.expert().size; ++owner) {
-    const std::vector<int64_t>& there = members_of(destination);
-    if (std::any_of(there.begin(), there.end(), [&](int64_t member) { return member / group_.tensor().size == owner; }))
-      experts += group_.held();
-  }
-  return experts;
+std::vector<uint8_t> NodeMap::experts_at(int64_t destination) const {
+  const std::vector<int64_t> there =
+      destination >= nodes() ? std::vector<int64_t>{destination - nodes()} : members_of(destination);
+  std::vector<uint8_t> out;
+  for (int64_t e = 0; e < group_.experts(); ++e)
+    out.push_back(std::any_of(there.begin(), there.end(), [&](int64_t member) { return holds(member, e); }) ? 1 : 0);
+  return out;
 }
 
 std::vector<int64_t> NodeMap::members_by_source() const {

@@ -31,8 +31,8 @@ class NodeMap {
   /// homes [E, destinations] u8 of the nodes alone, and of the own node's members alone.
   Tensor homes_by_node(const Context& context) const;
   Tensor homes_by_neighbour(const Context& context) const;
-  /// Experts of which a part is with destination d of homes().
-  int64_t experts_at(int64_t destination) const;
+  /// [E], 1 for the experts of which a part is with destination d of homes().
+  std::vector<uint8_t> experts_at(int64_t destination) const;
   /// Sources in order of ExpertGroup::source(), as positions in the group.
   std::vector<int64_t> members_by_source() const;
 

@@ -19,7 +19,7 @@ class ReferencePlan final : public DispatchPlan {
     const Tensor probs = group.gather(context, routing.probs, "dispatch.probs");
     Permutation all = sort_choices(context, choices, group.experts() * per_expert, routing.capacity);
     const std::vector<int64_t> ends = read_counts(context, all.offsets, [&](int64_t i) {
-      return routing.capacity > 0 ? i * routing.capacity : declared_end(routing, i) * sources;
+      return routing.capacity > 0 ? i * routing.capacity : declared_end(routing, i);
     });
     std::vector<int64_t> offsets;
     for (int64_t e = 0; e <= group.held(); ++e)
@@ -70,9 +70,11 @@ class ReferencePlan final : public DispatchPlan {
     return out;
   }
 
-  static int64_t declared_end(const Routing& routing, int64_t experts) {
+  int64_t declared_end(const Routing& routing, int64_t experts) const {
+    const std::shared_ptr<const DeclaredRouting> said = declared(routing);
     int64_t rows = 0;
-    for (int64_t e = 0; e < experts; ++e) rows += declared_rows(routing, e);
+    for (const int64_t rank : group_.world_ranks())
+      for (int64_t e = 0; e < experts; ++e) rows += said->rows(rank, e);
     return rows;
   }
 

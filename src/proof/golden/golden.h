@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "config/parse.h"
+
 namespace conclave::proof {
 
 /// One case that did not pass, or that needs something not built yet.
@@ -25,12 +27,16 @@ struct GoldenReport {
 // report is the folder's own and counts everything; `schedule` and `training` add one per file. A case that cannot be
 // read counts as failed.
 std::vector<GoldenReport> golden_data(const std::string& folder);
-std::vector<GoldenReport> golden_hf(const std::string& folder);
 std::vector<GoldenReport> golden_layout(const std::string& folder);
-std::vector<GoldenReport> golden_model(const std::string& folder, const std::string& device = "cpu");
 std::vector<GoldenReport> golden_router(const std::string& folder, const std::string& device = "cpu");
 std::vector<GoldenReport> golden_schedule(const std::string& folder);
 std::vector<GoldenReport> golden_tokenizer(const std::string& folder);
 std::vector<GoldenReport> golden_training(const std::string& folder);
+
+// The same of folders whose cases are models: in the layout of `layout` (--ranks-as-threads, sizes, dispatcher), by
+// default in one process. A case that the layout does not fit, or whose result depends on the layout by definition,
+// counts as not built and says why.
+std::vector<GoldenReport> golden_hf(const std::string& folder, const ParsedOptions& layout = {});
+std::vector<GoldenReport> golden_model(const std::string& folder, const ParsedOptions& layout = {});
 
 }  // namespace conclave::proof

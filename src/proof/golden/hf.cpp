@@ -25,7 +25,7 @@ std::string unknown_type(const fs::path& folder) {
 
 }  // namespace
 
-std::vector<GoldenReport> golden_hf(const std::string& folder) {
+std::vector<GoldenReport> golden_hf(const std::string& folder, const ParsedOptions& layout) {
   GoldenReport report{.label = "hf", .passed = 0, .failed = {}, .not_built = {}};
   std::vector<fs::path> cases;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -39,12 +39,14 @@ std::vector<GoldenReport> golden_hf(const std::string& folder) {
         report.not_built.push_back({name, missing});
         continue;
       }
-      const ParityReport parity = run_parity(path.string(), (path / "reference.safetensors").string(), {});
+      const ParityReport parity = run_parity(path.string(), (path / "reference.safetensors").string(), layout);
       if (parity.passed()) {
         ++report.passed;
       } else {
         report.failed.push_back({name, parity.first_fault()});
       }
+    } catch (const UsageError& error) {
+      report.not_built.push_back({name, error.what()});
     } catch (const std::exception& error) {
       report.failed.push_back({name, error.what()});
     }

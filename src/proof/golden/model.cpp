@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <numeric>
 #include <optional>
 
@@ -11,11 +12,14 @@
 #include "base/json.h"
 #include "base/safetensors.h"
 #include "base/text.h"
+#include "config/resolve.h"
 #include "config/validate.h"
 #include "optim/lr_schedule.h"
 #include "proof/golden/compare.h"
 #include "proof/golden/golden.h"
+#include "proof/whole_tensors.h"
 #include "trainer/engine.h"
+#include "trainer/job.h"
 #include "trainer/rates.h"
 
 namespace conclave::proof {
@@ -70,30 +74,34 @@ class ModelCase {
         file_(stem + ".safetensors"),
         device_(make_device(device)) {}
 
+  ParsedOptions parsed() const;
   /// What the case needs that is not built; empty if nothing.
   std::string missing() const;
-  /// What is wrong first; empty if nothing.
-  std::string run();
+  /// What is wrong first on any rank; empty if nothing. Collective over `world`.
+  std::string run(World& world, const ParsedOptions& parsed);
 
  private:
   Json json_;
   SafetensorsFile file_;
   std::unique_ptr<Device> device_;
+  std::unique_ptr<ProcessGroups> groups_;
   std::unique_ptr<Engine> engine_;
   Options options_;
   std::string fault_;
 
-  ParsedOptions parsed() const;
+  bool alone() const { return groups_->world().size() == 1; }
+  WholeTensors stored(const std::string& prefix) const;
   void load_weights();
   std::vector<MicroBatch> batches(int64_t step) const;
   void run_step(int64_t step);
   void compare_results(int64_t step, const StepResult& result, double lr_used, double lr_next);
   void compare_auxiliary(const Json& want, const std::string& what);
-  void compare_weights(const std::string& prefix, bool gradients);
+  void compare_weights(const std::string& prefix, std::vector<StateTensor> owned, bool gradients);
+  void compare_token_losses(int64_t step, const std::vector<float>& got);
+  void compare_buffers(int64_t step);
   void compare_routing(int64_t step, const RoutingRecorder& recorder);
   void compare_map(const std::string& what, const SafetensorsEntry& map, const SafetensorsEntry& probs,
                    const std::vector<RoutingRecorder::Decision>& decisions);
-  std::vector<float> ours(const Place& place, bool gradients);
   void note(const std::string& text) {
     if (fault_.empty()) fault_ = text;
   }
@@ -119,46 +127,54 @@ std::string ModelCase::missing() const {
   return all.empty() ? "" : all.front();
 }
 
-std::string ModelCase::run() {
-  options_ = checked_options(parsed(), Command::kTrain);
-  engine_ = std::make_unique<Engine>(options_, options_.model.vocab_size, *device_, true);
+std::string ModelCase::run(World& world, const ParsedOptions& parsed) {
+  options_ = checked_options(parsed, Command::kTrain);
+  groups_ = make_job_groups(options_, world);
+  engine_ = std::make_unique<Engine>(options_, options_.model.vocab_size, *device_, true, *groups_);
   load_weights();
   const int64_t steps = json_.at("steps").as_int();
-  for (int64_t step = 1; step <= steps && fault_.empty(); ++step) run_step(step);
-  if (fault_.empty()) compare_weights("final.", false);
-  return fault_;
+  for (int64_t step = 1; step <= steps && fault_.empty(); ++step) {
+    run_step(step);
+    fault_ = first_text(*engine_, fault_);
+  }
+  if (fault_.empty()) compare_weights("final.", engine_->store().owned_state(), false);
+  return first_text(*engine_, fault_);
+}
+
+/// The tensors of the file under our names, experts stacked.
+WholeTensors ModelCase::stored(const std::string& prefix) const {
+  WholeTensors out;
+  for (const SafetensorsEntry& entry : file_.entries()) {
+    if (!entry.name.starts_with(prefix)) continue;
+    const Place place = place_of(entry.name.substr(prefix.size()));
+    const std::vector<float> values = entry.to_vector<float>();
+    const size_t begin = static_cast<size_t>(place.expert.value_or(0)) * values.size();
+    std::vector<float>& whole = out[place.name];
+    whole.resize(std::max(whole.size(), begin + values.size()));
+    std::copy(values.begin(), values.end(), whole.begin() + static_cast<std::ptrdiff_t>(begin));
+  }
+  return out;
 }
 
 void ModelCase::load_weights() {
-  const Stream stream = device_->default_stream();
-  size_t loaded = 0, needed = 0;
-  for (const Parameter* parameter : engine_->store().parameters())
-    needed += static_cast<size_t>(parameter->spec.shard.element_count());
-  for (const SafetensorsEntry& entry : file_.entries()) {
-    if (!entry.name.starts_with("init.")) continue;
-    const Place place = place_of(entry.name.substr(5));
-    const std::vector<float> values = entry.to_vector<float>();
-    const auto& parameters = engine_->store().parameters();
-    const auto found = std::find_if(parameters.begin(), parameters.end(),
-                                    [&](const Parameter* p) { return p->spec.name == place.name; });
-    Tensor target =
-        found != parameters.end() ? engine_->store().main_weight(**found) : engine_->store().buffer(place.name);
-    if (place.expert) target = target[*place.expert];
-    if (found != parameters.end()) loaded += values.size();
-    copy_from_host<float>(stream, target, values);
+  const WholeTensors initial = stored("init.");
+  for (const StateTensor& state : engine_->store().state()) {
+    if (state.optimizer) continue;
+    const auto found = initial.find(state.name);
+    CONCLAVE_USER_CHECK(found != initial.end(), "the case gives no weight '{}'", state.name);
+    fill_part(*engine_, state, found->second);
   }
-  CONCLAVE_USER_CHECK(loaded == needed, "the case gives {} weights, the model has {}", loaded, needed);
-  engine_->store().weights_changed(stream);
+  engine_->store().weights_changed(device_->default_stream());
 }
 
 std::vector<MicroBatch> ModelCase::batches(int64_t step) const {
-  const int64_t count = json_.at("num-microbatches").as_int();
+  const int64_t count = json_.at("num-microbatches").as_int(), ranks = groups_->layout().data_size();
   const int64_t batch = options_.training.micro_batch_size, sequence = options_.model.seq_length;
   const std::vector<int32_t> tokens = file_.at("tokens").to_vector<int32_t>(),
                              labels = file_.at("labels").to_vector<int32_t>();
   const std::vector<float> mask = file_.at("loss_mask").to_vector<float>();
   std::vector<MicroBatch> out;
-  for (int64_t m = 0; m < count; ++m) {
+  for (int64_t m = groups_->layout().dense(groups_->rank()).data; m < count; m += ranks) {
     MicroBatch host = plain_batch(batch, sequence, ((step - 1) * count + m) * batch);
     const auto begin = static_cast<std::ptrdiff_t>(((step - 1) * count + m) * batch * sequence),
                length = static_cast<std::ptrdiff_t>(batch * sequence);
@@ -177,7 +193,9 @@ void ModelCase::run_step(int64_t step) {
   StepRequest request;
   request.rates = schedule.at(samples, step);
   request.clip = options_.optimizer.clip_grad;
-  if (step == 1) request.on_gradients = [this] { compare_weights("grad.", true); };
+  if (step == 1) {
+    request.on_gradients = [this] { compare_weights("grad.", engine_->store().owned_gradients(), true); };
+  }
   RoutingRecorder recorder;
   engine_->executor().set_observer(&recorder);
   std::vector<float> token_losses;
@@ -192,10 +210,20 @@ void ModelCase::run_step(int64_t step) {
   engine_->on_token_losses(nullptr);
   engine_->executor().set_observer(nullptr);
   compare_results(step, result, request.rates.lr, schedule.at(samples + options_.training.global_batch_size, step).lr);
+  if (alone()) {  // every token is here
+    compare_token_losses(step, token_losses);
+    compare_routing(step, recorder);
+  }
+  compare_buffers(step);
+}
+
+void ModelCase::compare_token_losses(int64_t step, const std::vector<float>& got) {
   const std::string key = fmt::format("token_loss.{}", step);
-  if (const std::string text = off_by(key, file_.at(key).to_vector<float>(), token_losses, {kTolerance}); !text.empty())
+  if (const std::string text = off_by(key, file_.at(key).to_vector<float>(), got, {kTolerance}); !text.empty())
     note(text);
-  compare_routing(step, recorder);
+}
+
+void ModelCase::compare_buffers(int64_t step) {
   for (const BufferSpec& spec : engine_->store().buffers()) {
     const SafetensorsEntry* want = file_.find(fmt::format("bias.{}.{}", step, spec.name));
     if (want == nullptr) continue;
@@ -242,25 +270,18 @@ void ModelCase::compare_auxiliary(const Json& want, const std::string& at) {
   }
 }
 
-std::vector<float> ModelCase::ours(const Place& place, bool gradients) {
-  const auto& parameters = engine_->store().parameters();
-  const auto found = std::find_if(parameters.begin(), parameters.end(),
-                                  [&](const Parameter* p) { return p->spec.name == place.name; });
-  Tensor tensor;
-  if (found == parameters.end()) {
-    tensor = engine_->store().buffer(place.name);
-  } else {
-    tensor = gradients ? engine_->store().gradient(**found) : engine_->store().main_weight(**found);
-  }
-  if (place.expert) tensor = tensor[*place.expert];
-  return to_host<float>(device_->default_stream(), tensor);
-}
-
-void ModelCase::compare_weights(const std::string& prefix, bool gradients) {
+void ModelCase::compare_weights(const std::string& prefix, std::vector<StateTensor> owned, bool gradients) {
+  JobTensors job(*engine_, std::move(owned));
   for (const SafetensorsEntry& entry : file_.entries()) {
     if (!entry.name.starts_with(prefix)) continue;
+    const Place place = place_of(entry.name.substr(prefix.size()));
     const std::vector<float> want = entry.to_vector<float>();
-    const std::vector<float> got = ours(place_of(entry.name.substr(prefix.size())), gradients);
+    const std::vector<float>& whole = job.whole(place.name);
+    const size_t begin = static_cast<size_t>(place.expert.value_or(0)) * want.size();
+    std::vector<float> got;
+    if (begin + want.size() <= whole.size())
+      got.assign(whole.begin() + static_cast<std::ptrdiff_t>(begin),
+                 whole.begin() + static_cast<std::ptrdiff_t>(begin + want.size()));
     if (const std::string text = off_by(entry.name, want, got, {kTolerance}); !text.empty()) note(text);
     if (!gradients || std::any_of(want.begin(), want.end(), [](float x) { return x != 0; })) continue;
     if (std::any_of(got.begin(), got.end(), [](float x) { return !(x == 0); })) note(entry.name + ": must be zero");
@@ -311,23 +332,62 @@ void ModelCase::compare_map(const std::string& what, const SafetensorsEntry& map
   }
 }
 
+/// Why the layout changes the case's numbers by definition; empty if it must reach them: capacity and sinkhorn look at
+/// the tokens of one rank, the global loss at how ranks share a step's micro-batches.
+std::string depends_on_layout(const ParsedOptions& parsed, const ParallelOptions& layout) {
+  const Options options = resolved(parsed.options);
+  const int64_t cuts = layout.tensor_model_parallel_size * layout.context_parallel_size;
+  const int64_t shares = layout.ranks_as_threads / (cuts * layout.pipeline_model_parallel_size);
+  if (options.moe.moe_expert_capacity_factor && cuts > 1) return "capacity";
+  for (const std::string& type : options.moe.moe_router_load_balancing_type) {
+    if ((type == "sinkhorn" && cuts > 1) || (type == "global_aux_loss" && shares > 1)) return type;
+  }
+  return "";
+}
+
+/// Runs the case in the layout; what is wrong first.
+std::string run_case(const std::string& stem, ParsedOptions parsed, const ParsedOptions& layout) {
+  parsed.options.parallel = layout.options.parallel;
+  parsed.options.device = layout.options.device;
+  if (layout.was_given("moe-token-dispatcher-type"))
+    parsed.options.moe.moe_token_dispatcher_type = layout.options.moe.moe_token_dispatcher_type;
+  std::mutex mutex;
+  std::string fault;
+  run_job(parsed, [&](World& world, const ParsedOptions& laid_out) {
+    const std::string found = ModelCase(stem, laid_out.options.device.device).run(world, laid_out);
+    const std::lock_guard lock(mutex);
+    fault = found;  // every rank's is the same
+    return 0;
+  });
+  return fault;
+}
+
 }  // namespace
 
-std::vector<GoldenReport> golden_model(const std::string& folder, const std::string& device) {
+std::vector<GoldenReport> golden_model(const std::string& folder, const ParsedOptions& layout) {
   GoldenReport report{.label = "model", .passed = 0, .failed = {}, .not_built = {}};
   for (const std::string& name : case_stems(folder)) {
     try {
-      ModelCase model_case(folder + "/" + name, device);
-      if (const std::string missing = model_case.missing(); !missing.empty()) {
-        report.not_built.push_back({name, missing});
+      const std::string stem = folder + "/" + name;
+      const ModelCase model_case(stem, layout.options.device.device);
+      const ParsedOptions parsed = model_case.parsed();
+      std::string skipped = model_case.missing();
+      if (skipped.empty()) {
+        if (const std::string why = depends_on_layout(parsed, layout.options.parallel); !why.empty())
+          skipped = fmt::format("{} depends on the layout by definition (docs/layouts.md)", why);
+      }
+      if (!skipped.empty()) {
+        report.not_built.push_back({name, skipped});
         continue;
       }
-      const std::string fault = model_case.run();
+      const std::string fault = run_case(stem, parsed, layout);
       if (fault.empty()) {
         ++report.passed;
       } else {
         report.failed.push_back({name, fault});
       }
+    } catch (const UsageError& error) {
+      report.not_built.push_back({name, error.what()});
     } catch (const std::exception& error) {
       report.failed.push_back({name, error.what()});
     }

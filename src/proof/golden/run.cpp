@@ -82,13 +82,13 @@ std::string text_of(const std::vector<GoldenReport>& reports) {
 
 }  // namespace
 
-std::vector<GoldenFolder> golden_folders(const std::string& device) {
+std::vector<GoldenFolder> golden_folders(const ParsedOptions& layout) {
   return {
       {"data", golden_data},
-      {"hf", golden_hf},
+      {"hf", [layout](const std::string& folder) { return golden_hf(folder, layout); }},
       {"layout", golden_layout},
-      {"model", [=](const std::string& folder) { return golden_model(folder, device); }},
-      {"router", [=](const std::string& folder) { return golden_router(folder, device); }},
+      {"model", [layout](const std::string& folder) { return golden_model(folder, layout); }},
+      {"router", [layout](const std::string& folder) { return golden_router(folder, layout.options.device.device); }},
       {"schedule", golden_schedule},
       {"tokenizer", golden_tokenizer},
       {"training", golden_training},

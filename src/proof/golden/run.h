@@ -17,8 +17,9 @@ struct GoldenFolder {
   GoldenFunction run;
 };
 
-/// The folders whose form the product knows; cases with tensors run on `device`.
-std::vector<GoldenFolder> golden_folders(const std::string& device = "cpu");
+/// The folders whose form the product knows. Cases with tensors run on the device, and those that are
+/// models in the layout, that is given.
+std::vector<GoldenFolder> golden_folders(const ParsedOptions& layout = {});
 
 /// Runs the folders below `directory` in the order of their paths, hands each one's text to `print` as soon as it is
 /// done, and returns the number of failed cases. `directory` may itself be a folder of cases. Loose files are left
@@ -31,6 +32,6 @@ std::vector<GoldenFolder> golden_folders(const std::string& device = "cpu");
 ///   training/flops.json: 38 passed, 0 failed, 1 not built
 ///     not built: flops.json#12: multi-latent attention
 int64_t run_golden(const std::string& directory, const std::function<void(const std::string& text)>& print,
-                   const std::vector<GoldenFolder>& folders = golden_folders());
+                   const std::vector<GoldenFolder>& folders);
 
 }  // namespace conclave::proof

@@ -57,7 +57,7 @@ TEST_F(CudaDeviceTest, ASteadyStepAsksTheDriverForNothing) {
     for (int64_t i = 0; i < 300; ++i) {
       held.push_back(allocator.allocate(1000 + i * i * 977 % 30000000, kTag));
       if (i % 3 == 0) held.erase(held.begin() + static_cast<int64_t>(held.size()) / 2);
-      if (i % 7 == 0) held.erase(held.begin());
+      if (i % 7 == 0 && !held.empty()) held.erase(held.begin());
     }
   };
   step();

@@ -1,4 +1,4 @@
-#include "kernels/cpu/pair_product.h"
+#include "kernels/cpu/packed_product.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -34,34 +34,41 @@ Tensor filled(Device& device, const char* name, DType dtype, const Shape& shape)
 std::vector<std::byte> bytes_of(const Tensor& tensor) { return {tensor.raw(), tensor.raw() + tensor.bytes()}; }
 
 /// C of a product on so many threads; both kinds of left factor, sums cut in two.
-std::vector<std::byte> product(Device& device, Transpose transpose_a, int threads) {
+std::vector<std::byte> product(Device& device, DType dtype, Transpose transpose_a, int threads) {
   const Threads set(threads);
   constexpr int64_t kM = 391, kN = 200, kK = 1300;
-  const Tensor a = filled(device, "a", DType::kBF16, transpose_a == Transpose::kYes ? Shape{kK, kM} : Shape{kM, kK});
-  const Tensor b = filled(device, "b", DType::kBF16, {kK, kN}), c = filled(device, "c", DType::kF32, {kM, kN});
+  const Tensor a = filled(device, "a", dtype, transpose_a == Transpose::kYes ? Shape{kK, kM} : Shape{kM, kK});
+  const Tensor b = filled(device, "b", dtype, {kK, kN}), c = filled(device, "c", DType::kF32, {kM, kN});
   gemm(device.default_stream(),
        {.a = a, .b = b, .c = c, .transpose_a = transpose_a, .accumulate = Accumulate::kAdd, .bias = {}});
   return bytes_of(c);
 }
 
-TEST(PairProduct, BitsDoNotDependOnTheNumberOfThreads) {
-  if (!cpu::kMachineHasPairs) GTEST_SKIP() << "products of bf16 are oneDNN's on this machine";
+bool is_packed(DType dtype) { return dtype == DType::kBF16 ? cpu::kMachineHasPairs : cpu::kMachineHasWideSums; }
+
+class PackedProduct : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Dtypes, PackedProduct, testing::Values(DType::kF32, DType::kBF16),
+                         [](const auto& dtype) { return std::string(dtype_name(dtype.param)); });
+
+TEST_P(PackedProduct, BitsDoNotDependOnTheNumberOfThreads) {
+  if (!is_packed(GetParam())) GTEST_SKIP() << "oneDNN's on this machine";
   const auto device = make_device("cpu");
   for (const Transpose transpose_a : {Transpose::kNo, Transpose::kYes}) {
-    const std::vector<std::byte> one = product(*device, transpose_a, 1);
-    for (const int threads : {2, 3, 7}) EXPECT_TRUE(product(*device, transpose_a, threads) == one) << threads;
+    const std::vector<std::byte> one = product(*device, GetParam(), transpose_a, 1);
+    for (const int threads : {2, 3, 7})
+      EXPECT_TRUE(product(*device, GetParam(), transpose_a, threads) == one) << threads;
   }
 }
 
-TEST(PairProduct, MakesNoPrimitive) {
-  if (!cpu::kMachineHasPairs) GTEST_SKIP() << "products of bf16 are oneDNN's on this machine";
+TEST_P(PackedProduct, MakesNoPrimitive) {
+  if (!is_packed(GetParam())) GTEST_SKIP() << "oneDNN's on this machine";
   const auto device = make_device("cpu");
   const int64_t before = gemm_primitives_created();
-  product(*device, Transpose::kNo, 2);
+  product(*device, GetParam(), Transpose::kNo, 2);
   EXPECT_EQ(gemm_primitives_created(), before);
 }
 
-TEST(PairProduct, NotANumberStaysInItsRow) {
+TEST(PackedProductNumbers, NotANumberStaysInItsRow) {
   const auto device = make_device("cpu");
   for (const float bad : {std::nanf(""), INFINITY}) {
     const Tensor a = filled(*device, "a", DType::kBF16, {35, 9}), b = filled(*device, "b", DType::kBF16, {9, 70});
