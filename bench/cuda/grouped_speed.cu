@@ -10,56 +10,12 @@
 #include <vector>
 
 #include "device/cuda/cuda_check.h"
+#include "gpu_timing.h"
 #include "kernels/cuda/dense_product.h"
 #include "kernels/cuda/grouped_hopper.h"
 
 namespace conclave::kernels::cuda {
 namespace {
-
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(int64_t count) : count_(count) {
-    CONCLAVE_CUDA(cudaMalloc(&data_, static_cast<size_t>(std::max<int64_t>(count, 1)) * sizeof(T)));
-  }
-  ~Buffer() { cudaFree(data_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  T* data() const { return data_; }
-  int64_t count() const { return count_; }
-  std::vector<T> host() const {
-    std::vector<T> out(static_cast<size_t>(count_));
-    CONCLAVE_CUDA(cudaMemcpy(out.data(), data_, out.size() * sizeof(T), cudaMemcpyDeviceToHost));
-    return out;
-  }
-  void fill_bytes(int value) const { CONCLAVE_CUDA(cudaMemset(data_, value, static_cast<size_t>(count_) * sizeof(T))); }
-
- private:
-  T* data_ = nullptr;
-  int64_t count_;
-};
-
-__device__ uint32_t mixed(uint64_t x) {
-  x ^= x >> 33;
-  x *= 0xff51afd7ed558ccdull;
-  x ^= x >> 33;
-  x *= 0xc4ceb9fe1a85ec53ull;
-  return static_cast<uint32_t>(x >> 32);
-}
-
-/// About normal: the sum of four uniform numbers.
-__global__ void fill_normal(__nv_bfloat16* out, int64_t count, uint64_t seed) {
-  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < count;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    float sum = 0;
-    for (uint64_t j = 0; j < 4; ++j) sum += static_cast<float>(mixed((i * 4 + j) ^ seed << 48) >> 8) * 0x1p-24f - 0.5f;
-    out[i] = __float2bfloat16_rn(sum * 1.7f);
-  }
-}
-void fill(const Buffer<__nv_bfloat16>& buffer, uint64_t seed) {
-  fill_normal<<<1024, 256>>>(buffer.data(), buffer.count(), seed);
-  CONCLAVE_CUDA(cudaGetLastError());
-}
 
 struct Sample {
   int64_t row, column;  ///< of the output; weight gradient: row of expert * N + n
@@ -285,9 +241,8 @@ std::vector<GroupedTiling> tilings(bool all_bands) {
   std::vector<GroupedTiling> list;
   for (const int width : {256, 192, 128})
     for (const Shared shared : {Shared::kNone, Shared::kLeft, Shared::kRight})
-      for (const int lead : {0, 2})
-        for (const int band : {8, 16, 32})
-          if (all_bands || band == 8) list.push_back({width, shared, band, lead});
+      for (const int band : {8, 16})
+        if (all_bands || band == 8) list.push_back({width, shared, band});
   return list;
 }
 const char* word(Shared shared) {
@@ -311,8 +266,8 @@ bool check_layer(const Layer& layer) {
       CONCLAVE_CUDA(cudaDeviceSynchronize());
       const double error = worst_error(problem, samples, 2);
       if (!(error <= 1)) {
-        std::printf("WRONG %s %s width %d shared %s lead %d: error %.3g\n", layer.name, word(kind), tiling.width,
-                    word(tiling.shared), tiling.lead, error);
+        std::printf("WRONG %s %s width %d shared %s: error %.3g\n", layer.name, word(kind), tiling.width,
+                    word(tiling.shared), error);
         good = false;
       }
     }
@@ -320,25 +275,6 @@ bool check_layer(const Layer& layer) {
   std::printf("%-24s %s\n", layer.name, good ? "right" : "WRONG");
   std::fflush(stdout);
   return good;
-}
-
-double median_seconds(const std::function<void()>& run, int repeats) {
-  cudaEvent_t begin, end;
-  CONCLAVE_CUDA(cudaEventCreate(&begin));
-  CONCLAVE_CUDA(cudaEventCreate(&end));
-  run();
-  std::vector<float> times;
-  for (int i = 0; i < repeats; ++i) {
-    CONCLAVE_CUDA(cudaEventRecord(begin));
-    run();
-    CONCLAVE_CUDA(cudaEventRecord(end));
-    CONCLAVE_CUDA(cudaEventSynchronize(end));
-    CONCLAVE_CUDA(cudaEventElapsedTime(&times.emplace_back(), begin, end));
-  }
-  CONCLAVE_CUDA(cudaEventDestroy(begin));
-  CONCLAVE_CUDA(cudaEventDestroy(end));
-  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
-  return times[static_cast<size_t>(repeats / 2)] * 1e-3;
 }
 
 double dense_ceiling() {
@@ -361,22 +297,27 @@ double dense_ceiling() {
 void time_layer(const Layer& layer, std::FILE* csv) {
   for (const GroupedKind kind : kKinds) {
     const Problem problem(kind, layer, false);
+    std::vector<GroupedTiling> list = tilings(true);
+    list.push_back(grouped_tiling(problem.product()));
+    std::vector<std::function<void()>> runs;
+    for (const GroupedTiling& tiling : list)
+      runs.emplace_back([&problem, tiling] { grouped_hopper(problem.product(), tiling, nullptr); });
+    const std::vector<double> seconds = median_seconds(runs, 11);
     std::vector<std::pair<double, GroupedTiling>> results;
-    for (const GroupedTiling& tiling : tilings(true)) {
-      const double seconds = median_seconds([&] { grouped_hopper(problem.product(), tiling, nullptr); }, 5);
-      results.emplace_back(problem.flops() / seconds * 1e-12, tiling);
+    for (size_t i = 0; i < list.size(); ++i) {
+      results.emplace_back(problem.flops() / seconds[i] * 1e-12, list[i]);
       if (csv != nullptr)
-        std::fprintf(csv, "%s,%s,%d,%s,%d,%d,%.1f\n", layer.name, word(kind), tiling.width, word(tiling.shared),
-                     tiling.band, tiling.lead, results.back().first);
+        std::fprintf(csv, "%s,%s,%d,%s,%d,%.1f\n", layer.name, word(kind), list[i].width, word(list[i].shared),
+                     list[i].band, results.back().first);
     }
+    const double chosen = results.back().first;
+    results.pop_back();
     std::sort(results.begin(), results.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-    std::printf("%-14s %-8s", layer.name, word(kind));
-    for (size_t i = 0; i < 5; ++i)
-      std::printf("  %.0f (%d %s b%d l%d)", results[i].first, results[i].second.width, word(results[i].second.shared),
-                  results[i].second.band, results[i].second.lead);
-    const double chosen =
-        median_seconds([&] { grouped_hopper(problem.product(), grouped_tiling(problem.product()), nullptr); }, 15);
-    std::printf("  chosen %.0f\n", problem.flops() / chosen * 1e-12);
+    std::printf("%-14s %-8s chosen %.0f ", layer.name, word(kind), chosen);
+    for (size_t i = 0; i < 8; ++i)
+      std::printf("  %.0f (%d %s b%d)", results[i].first, results[i].second.width, word(results[i].second.shared),
+                  results[i].second.band);
+    std::printf("\n");
     std::fflush(stdout);
   }
 }

@@ -35,14 +35,14 @@ constexpr int64_t kMostScoreBytes = int64_t{512} << 20;
 enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv };
 
 /// What a plan depends on. Heads and sequences are those of one part.
-using Key = std::array<int64_t, 13>;
+using Key = std::array<int64_t, 14>;
 
 struct Part {
   int64_t batch, groups;  ///< sequences and key heads of one call
 };
 
 Part part_of(const LibraryAttention& a, AttentionPass pass) {
-  if (pass == AttentionPass::kForward) return {a.batch, a.groups};
+  if (pass == AttentionPass::kForward || !a.deterministic) return {a.batch, a.groups};
   const int64_t per_group = a.heads / a.groups * round_up(a.queries, 64) * round_up(a.keys, 128) * 2;
   if (per_group * a.groups * a.batch <= kMostScoreBytes) return {a.batch, a.groups};
   int64_t groups = 1;
@@ -64,6 +64,7 @@ Key key_of(const LibraryAttention& a, AttentionPass pass) {
           a.causal ? 1 : 0,
           a.window,
           a.lse != nullptr ? 1 : 0,
+          a.deterministic ? 1 : 0,
           std::bit_cast<int32_t>(a.scale)};
 }
 
@@ -95,7 +96,7 @@ class Builder {
 
   std::shared_ptr<Graph> backward() {
     auto options = fe::graph::SDPA_backward_attributes().set_name("attention").set_attn_scale(a_.scale);
-    options.set_deterministic_algorithm(true);
+    options.set_deterministic_algorithm(a_.deterministic);
     mask(options);
     const Node lse = input(kLse, lse_sizes(), lse_strides());
     lse->set_data_type(fe::DataType_t::FLOAT);
@@ -137,7 +138,8 @@ class Builder {
     return {a_.heads * a_.value_size, a_.value_size, a_.batch * a_.heads * a_.value_size, 1};
   }
   TensorSizes lse_sizes() const { return {batch_, heads_, a_.queries, 1}; }
-  TensorSizes lse_strides() const { return {a_.heads * a_.queries, a_.queries, 1, 1}; }
+  // Of a part, packed: where a part is less than a sequence, it is the only one.
+  TensorSizes lse_strides() const { return {heads_ * a_.queries, a_.queries, 1, 1}; }
 
   const LibraryAttention& a_;
   int64_t batch_, groups_, heads_;

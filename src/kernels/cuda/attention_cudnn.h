@@ -11,6 +11,7 @@ namespace conclave::kernels::cuda {
 struct LibraryAttention {
   int64_t batch = 0, heads = 0, groups = 0, queries = 0, keys = 0, key_stride = 0, size = 0, value_size = 0;
   bool causal = true;
+  bool deterministic = true;  ///< backward: the same bits in every run; costs scratch and time
   int64_t window = 0;
   float scale = 1;
   const void* q = nullptr;
@@ -29,7 +30,7 @@ enum class AttentionPass { kForward, kBackward };
 
 /// Scratch for a pass over these sizes; -1 where cuDNN is not there or does not take them.
 int64_t cudnn_attention_workspace(const LibraryAttention& sizes, AttentionPass pass);
-/// Deterministic. Only where the workspace is not -1.
+/// Only where the workspace is not -1.
 void cudnn_attention(const LibraryAttention& args, AttentionPass pass, void* workspace, cudaStream_t stream);
 
 }  // namespace conclave::kernels::cuda

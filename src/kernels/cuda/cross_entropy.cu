@@ -23,7 +23,7 @@ struct ChunkPlan {
     rows = std::min(rows, work.rows);
   }
   int64_t logit_bytes() const {
-    return round_up(rows * leading * static_cast<int64_t>(sizeof(float)), Allocator::kAlignment);
+    return round_up(rows * leading * static_cast<int64_t>(sizeof(float)), kDenseWorkspaceAlignment);
   }
   int64_t gradient_leading(DType dtype) const {
     return leading * static_cast<int64_t>(sizeof(float)) / dtype_size(dtype);

@@ -210,9 +210,11 @@ class Library {
     check(blas().matmul_preference_create(&made), "preference");
     Preference preference(made);
     set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kDenseWorkspaceBytes));
-    // Parts of a sum are added up in the workspace, in a fixed order and in f32.
+    // Parts of a sum are added up in the workspace, in a fixed order and in f32. The library rounds such a sum before
+    // it adds to it: where that would be one rounding too many, there are no parts.
+    const bool in_parts = p.out != DType::kBF16 || (!p.add && p.bias == nullptr);
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-        static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+        static_cast<uint32_t>(in_parts ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(p.b));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(p.a));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(p.c));
@@ -271,10 +273,14 @@ PlainProduct plain_of(const DenseProduct& p) {
 
 void dense_product(const DenseProduct& p, void* workspace, cudaStream_t stream) {
   if (p.m == 0 || p.n == 0) return;
-  if (p.k == 0) return plain_product(plain_of(p), stream);
+  // The library rounds bf16 outputs twice that have both a bias and what was there added.
+  const bool narrow = p.out == DType::kBF16;
+  if (p.k == 0 || (narrow && p.add && p.bias != nullptr)) return plain_product(plain_of(p), stream);
+  CONCLAVE_CHECK(reinterpret_cast<uintptr_t>(workspace) % kDenseWorkspaceAlignment == 0,
+                 "[kernels/cuda] the workspace of a product stands at {}", workspace);
   if (library().run(p, p.bias, workspace, stream)) return;
   // A second rounding by a bias of its own launch is one too many for narrow outputs.
-  const bool exact_bias = p.bias != nullptr && p.out != DType::kBF16;
+  const bool exact_bias = p.bias != nullptr && !narrow;
   if (exact_bias && library().run(p, nullptr, workspace, stream)) return add_row_bias(plain_of(p), stream);
   plain_product(plain_of(p), stream);
 }

@@ -24,7 +24,7 @@ struct DenseProduct {
 };
 
 /// Scratch that every product may use.
-inline constexpr int64_t kDenseWorkspaceBytes = int64_t{32} << 20;
+inline constexpr int64_t kDenseWorkspaceBytes = int64_t{32} << 20, kDenseWorkspaceAlignment = 256;
 
 /// Deterministic: no sums by atomics. f32 is multiplied as f32 unless allow_tf32(true).
 void dense_product(const DenseProduct& product, void* workspace, cudaStream_t stream);

@@ -1,6 +1,6 @@
 #include "kernels/cuda/grouped_hopper.h"
 
-#include "kernels/cuda/grouped_launch.h"
+#include "kernels/cuda/gpu.h"
 
 namespace conclave::kernels::cuda {
 

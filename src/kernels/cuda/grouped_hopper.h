@@ -26,13 +26,16 @@ struct GroupedProduct {
 /// Which operand the two blocks of a cluster have in common, so that each fetches half of it.
 enum class Shared { kNone, kLeft, kRight };
 
-/// How a product is cut: tiles of 128 x width, walked in bands of `band` tiles of 128 rows.
+/// How the two warpgroups that multiply divide a block's tiles: each takes half the rows of every tile, or they take
+/// whole tiles in turn, so that one stores while the other multiplies.
+enum class Work { kHalves, kTurns };
+
+/// How a product is cut: tiles of 128 x width, walked in bands of `band` tiles of 128 rows. Built are 256 in halves,
+/// 192 and 128 in turns.
 struct GroupedTiling {
   int width = 256;
   Shared shared = Shared::kNone;
   int band = 16;
-  int lead = 2;  ///< steps by which the upper half of a block runs ahead of the lower, so that one stores while the
-                 ///< other multiplies; at most one less than there are stages
 };
 
 /// The tiling that is fastest for these sizes.
@@ -44,5 +47,9 @@ bool grouped_hopper_serves(const GroupedProduct& product);
 
 /// Deterministic: each element of out has one writer and one order of sums.
 void grouped_hopper(const GroupedProduct& product, const GroupedTiling& tiling, cudaStream_t stream);
+
+/// The same for one kind: a file of its own per kind, so that they compile beside each other.
+template <GroupedKind kKind>
+void launch_grouped_of_kind(const GroupedProduct& product, const GroupedTiling& tiling, cudaStream_t stream);
 
 }  // namespace conclave::kernels::cuda

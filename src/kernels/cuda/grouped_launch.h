@@ -3,7 +3,7 @@
 
 #include "device/cuda/cuda_check.h"
 #include "kernels/cuda/gpu.h"
-#include "kernels/cuda/grouped_tiles.h"
+#include "kernels/cuda/grouped_consumer.h"
 #include "kernels/cuda/tensor_map.h"
 
 namespace conclave::kernels::cuda {
@@ -38,7 +38,6 @@ TileArgs tile_args(const GroupedProduct& p, const GroupedTiling& tiling) {
   args.out = static_cast<__nv_bfloat16*>(p.out);
   args.experts = static_cast<int>(p.experts);
   args.band = tiling.band;
-  args.lead = tiling.lead < Shape::kStages ? tiling.lead : Shape::kStages - 1;
   switch (p.kind) {
     case GroupedKind::kForward:
       args.width = static_cast<int>(p.n);
