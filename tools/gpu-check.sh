@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What to run on a machine with a GPU: tools/gpu-check.sh [FOLDER OF THE BUILD] [FOLDER FOR LOGS] [STEPS]
-# Every op case on the GPU, the golden cases, and a short training whose losses must be the CPU's. Prints a summary last.
-# CONCLAVE_SANITIZER=1 puts the op cases under compute-sanitizer's memcheck and racecheck as well (minutes).
+# Every op case on the GPU, the golden cases, a short training and one of 200 steps of the demo's model whose losses must be the
+# CPU's. Prints a summary last. CONCLAVE_SANITIZER=FILTER puts the op cases of that filter (googletest's) under compute-sanitizer's
+# memcheck and racecheck as well; '*' takes long.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(cd "${1:-$root/build/cuda}" && pwd)
@@ -51,12 +52,48 @@ op_cases() {
       "$build/tests/kernels_test" "$logs"
 }
 
-# sanitized TOOL: the op cases of everything but the largest products.
+# demo DEVICE DTYPE SEED: 200 steps of the demo's model on this repository's own text.
+demo() {
+  rm -rf "$logs/run_demo_$1_$2_$3"
+  local precision=()
+  [ "$2" = f32 ] || precision=(--bf16)
+  timeout 200 "$conclave" train --config "$root/configs/demo.yaml" --data-path "$logs/text_text_document" --split 1,0,0 \
+    --train-iters 200 --lr-decay-iters 200 --eval-iters 0 --log-interval 1 --seed "$3" --device "$1" --save "$logs/run_demo_$1_$2_$3" \
+    "${precision[@]}"
+  local status=$?
+  rm -rf "$logs/run_demo_$1_$2_$3"/iter_*
+  return $status
+}
+
+# The CPU's runs that the GPU's are held against: f32, and three seeds of bf16.
+demo_on_cpu() {
+  "$conclave" preprocess --input "$root"/docs/*.md --tokenizer-type ByteTokenizer --append-eod --output-prefix "$logs/text" || return
+  demo cpu f32 1 && demo cpu bf16 1 && demo cpu bf16 2 && demo cpu bf16 3
+}
+
+# demo_curve: each loss in f32 within 1e-4 of the CPU's.
+demo_curve() {
+  join <(losses "$logs/run_demo_cpu_f32_1" | sort) <(losses "$logs/run_demo_cuda_f32_1" | sort) | sort -n |
+    awk '{ off = ($3 - $2) / $2; if (off < 0) off = -off; if (off > most) { most = off; at = $1 } if ($1 % 20 == 0) print $0, off; n++ }
+      END { print "largest difference " most + 0 " at iteration " at + 0 " of " n + 0; exit !(n == 200 && most <= 1e-4) }'
+}
+
+# demo_band: bf16, the mean of the last 20 losses inside the CPU's three seeds', or as far outside as they are apart.
+demo_band() {
+  for run in cpu_bf16_1 cpu_bf16_2 cpu_bf16_3 cuda_bf16_1; do losses "$logs/run_demo_$run" | tail -n 20 | awk -v run=$run '{ s += $2 } END { print run, s / NR }'; done |
+    awk '{ print } /^cpu/ { if (!n++ || $2 < low) low = $2; if ($2 > high) high = $2 } /^cuda/ { value = $2 }
+      END { exit !(n == 3 && value >= low - (high - low) && value <= high + (high - low)) }'
+}
+
+# sanitized TOOL: the op cases of CONCLAVE_SANITIZER.
 sanitized() {
-  compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/kernels_test" --gtest_brief=1 --gtest_filter='*MatchesReferenceOnGpu*'
+  timeout 150 compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/kernels_test" --gtest_brief=1 \
+    --gtest_filter="$CONCLAVE_SANITIZER"
 }
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+demo_on_cpu >"$logs/demo_on_cpu.log" 2>&1 &
+demo_runs=$!
 step device timeout 150 "$build/tests/device_test" --gtest_filter='CudaDeviceTest.*'
 step op_cases op_cases
 step golden_router timeout 150 "$conclave" golden "$root/tests/golden/router" --device cuda
@@ -66,7 +103,12 @@ step train_cuda_f32 train cuda f32
 step same_losses_f32 same_losses f32 1e-4
 step train_cuda_bf16 train cuda bf16
 step bench_step timeout 150 "$conclave" bench step --config "$root/configs/bench_small_moe.yaml" --device cuda --bf16
-if [ "${CONCLAVE_SANITIZER:-}" = 1 ]; then
+step demo_cuda_f32 demo cuda f32 1
+step demo_cuda_bf16 demo cuda bf16 1
+step demo_cpu wait $demo_runs
+step demo_curve demo_curve
+step demo_band demo_band
+if [ -n "${CONCLAVE_SANITIZER:-}" ]; then
   step memcheck sanitized memcheck
   step racecheck sanitized racecheck
 fi
@@ -75,7 +117,8 @@ grep -E 'FAILED|Failure|error|Expected|actual|PASSED' "$logs/device.log" | head 
 echo "== op_cases"
 sort "$logs/op_cases.log"
 grep -hE 'gtest_filter=|C\+\+ exception|cuda\]|no CUDA form' "$logs"/op_*.log | sort | uniq -c | sort -rn | cut -c 1-400 | head -120
-for name in golden_router golden_model train_cuda_f32 same_losses_f32 train_cuda_bf16 bench_step; do
+for name in golden_router golden_model train_cuda_f32 same_losses_f32 train_cuda_bf16 bench_step demo_curve demo_band memcheck racecheck; do
+  [ -e "$logs/$name.log" ] || continue
   echo "== $name"
   tail -n 30 "$logs/$name.log"
 done

@@ -14,7 +14,7 @@ CudaAllocator::CudaAllocator(int device) : device_(device) { track_live_names();
 
 // The driver may be gone already when a program ends.
 CudaAllocator::~CudaAllocator() {
-  for (const auto& [data, bytes] : segments_) cudaFree(data);
+  for (const auto& [data, segment] : segments_) cudaFree(data);
   cudaGetLastError();
 }
 
@@ -22,7 +22,8 @@ MemoryBacking CudaAllocator::backing() const { return {segment_bytes_, segment_c
 
 std::byte* CudaAllocator::take(int64_t bytes) {
   const int64_t size = round_up(bytes, kGrain);
-  Free& free = size <= kSmall ? small_free_ : large_free_;
+  Pool& pool = pools_[recording_ ? 1 : 0];
+  Free& free = size <= kSmall ? pool.small : pool.large;
   const auto found = free.lower_bound({size, nullptr});
   return cut(found != free.end() ? found->second : grow(size), size);
 }
@@ -74,12 +75,13 @@ std::byte* CudaAllocator::grow(int64_t bytes) {
     if (segment == kSmallSegment) segment += kSegmentGrain;
     data = take_segment(segment);
   }
-  if (data == nullptr && drop_empty_segments() > 0) data = take_segment(segment);
+  // While work is recorded nobody may wait for the GPU.
+  if (data == nullptr && !recording_ && drop_empty_segments() > 0) data = take_segment(segment);
   if (data == nullptr) throw_out_of_memory(bytes);
-  segments_[data] = segment;
+  segments_[data] = {segment, recording_};
   segment_bytes_ += segment;
   blocks_[data] = {segment, true, data};
-  free_blocks(segment).insert({segment, data});
+  free_blocks(segments_[data]).insert({segment, data});
   return data;
 }
 
@@ -98,14 +100,14 @@ std::byte* CudaAllocator::take_segment(int64_t bytes) {
 
 int64_t CudaAllocator::drop_empty_segments() {
   std::vector<std::pair<std::byte*, int64_t>> empty;
-  for (const auto& [data, bytes] : segments_) {
+  for (const auto& [data, segment] : segments_) {
     const Block& first = blocks_.at(data);
-    if (first.free && first.bytes == bytes) empty.emplace_back(data, bytes);
+    if (!segment.recorded && first.free && first.bytes == segment.bytes) empty.emplace_back(data, segment.bytes);
   }
   int64_t dropped = 0;
   CONCLAVE_CUDA(cudaDeviceSynchronize());
   for (const auto& [data, bytes] : empty) {
-    free_blocks(bytes).erase({bytes, data});
+    free_blocks(segments_.at(data)).erase({bytes, data});
     blocks_.erase(data);
     segments_.erase(data);
     CONCLAVE_CUDA(cudaFree(data));
@@ -114,6 +116,8 @@ int64_t CudaAllocator::drop_empty_segments() {
   }
   return dropped;
 }
+
+void CudaAllocator::give_up_unused() { drop_empty_segments(); }
 
 void CudaAllocator::throw_out_of_memory(int64_t bytes) const {
   size_t left = 0, whole = 0;

@@ -2,6 +2,7 @@
 // step asks the driver for nothing.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -21,6 +22,12 @@ class CudaAllocator final : public Allocator {
   ~CudaAllocator() override;
   MemoryBacking backing() const override;
 
+  /// While on, blocks come from segments of their own, which serve nothing else afterwards: the addresses stand in
+  /// recorded work (recorded_work.h).
+  void set_recording(bool on) { recording_ = on; }
+  /// Hands segments that hold nothing back to the driver, but those of recorded work.
+  void give_up_unused();
+
  protected:
   std::byte* take(int64_t bytes) override;
   void give_back(std::byte* data, int64_t bytes) override;
@@ -31,9 +38,19 @@ class CudaAllocator final : public Allocator {
     bool free = true;
     std::byte* segment = nullptr;
   };
+  struct Segment {
+    int64_t bytes = 0;
+    bool recorded = false;
+  };
   using Free = std::set<std::pair<int64_t, std::byte*>>;  // (bytes, address)
+  struct Pool {
+    Free small, large;
+  };
 
-  Free& free_blocks(int64_t segment_bytes) { return segment_bytes == kSmallSegment ? small_free_ : large_free_; }
+  Free& free_blocks(const Segment& segment) {
+    Pool& pool = pools_[segment.recorded ? 1 : 0];
+    return segment.bytes == kSmallSegment ? pool.small : pool.large;
+  }
   std::byte* cut(std::byte* data, int64_t bytes);
   std::byte* grow(int64_t bytes);
   std::byte* take_segment(int64_t bytes);
@@ -48,8 +65,9 @@ class CudaAllocator final : public Allocator {
 
   int device_;
   std::map<std::byte*, Block> blocks_;      ///< every block of every segment, by address
-  std::map<std::byte*, int64_t> segments_;  ///< address -> bytes
-  Free small_free_, large_free_;
+  std::map<std::byte*, Segment> segments_;  ///< by address
+  std::array<Pool, 2> pools_;               ///< plain, of recorded work
+  bool recording_ = false;
   int64_t segment_bytes_ = 0, segment_calls_ = 0;
 };
 

@@ -73,6 +73,51 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(ForwardRows<T> n, int
   }
 }
 
+/// Keeps the compiler from carrying widened values of `pack` from one pass over it to the next: registers are scarcer
+/// than conversions.
+template <typename T>
+__device__ __forceinline__ void keep_packed(Pack<T, kWide<T>>& pack) {
+  auto* words = reinterpret_cast<uint32_t*>(&pack);
+  asm volatile("" : "+r"(words[0]), "+r"(words[1]), "+r"(words[2]), "+r"(words[3]));
+}
+
+/// RMSNorm of rows that a warp (or `group` lanes of it) holds in registers: N packs a lane, read once.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads, N == 16  ? 1
+                                            : N == 8 ? 2
+                                                     : 3) rms_forward_kernel(ForwardRows<T> n, int group) {
+  constexpr int V = kWide<T>;
+  const int lane = static_cast<int>(threadIdx.x) % group, groups = kThreads / group;
+  const float share = 1.0f / static_cast<float>(n.width);
+  for (int64_t first = int64_t{blockIdx.x} * groups; first < n.rows; first += int64_t{gridDim.x} * groups) {
+    const int64_t row = first + threadIdx.x / group;
+    const bool there = row < n.rows;
+    Pack<T, V> x[N];
+    float square = 0;
+#pragma unroll
+    for (int p = 0; p < N; ++p) {
+      const int64_t column = int64_t{lane + p * group} * V;
+      x[p] = there && column < n.width ? load<V>(n.x + row * n.width + column) : Pack<T, V>{};
+    }
+#pragma unroll
+    for (int p = 0; p < N; ++p)
+      for (int i = 0; i < V; ++i) square += wide(x[p].at[i]) * wide(x[p].at[i]);
+    const float rstd = 1.0f / sqrtf(sum_lanes(square, group) * share + n.epsilon);
+    if (!there) continue;
+#pragma unroll
+    for (int p = 0; p < N; ++p) {
+      const int64_t column = int64_t{lane + p * group} * V;
+      if (column >= n.width) break;
+      const auto weight = load<V>(n.weight + column);
+      keep_packed<T>(x[p]);
+      for (int i = 0; i < V; ++i)
+        x[p].at[i] = narrow<T>(wide(x[p].at[i]) * rstd * (wide(weight.at[i]) + n.weight_offset));
+      store(n.y + row * n.width + column, x[p]);
+    }
+    if (lane == 0 && n.rstd != nullptr) n.rstd[row] = rstd;
+  }
+}
+
 template <typename T>
 struct BackwardRows {
   const T *dy, *x, *weight, *residual;
@@ -137,6 +182,97 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(BackwardRows<T> n, i
   }
 }
 
+/// Of a row, what one thread holds.
+template <typename T, int N>
+struct HeldRow {
+  Pack<T, kWide<T>> dy[N], x[N], past[N];
+  float rstd;
+};
+
+template <typename T, int N>
+__device__ __forceinline__ HeldRow<T, N> held_row(const BackwardRows<T>& n, int64_t row, int64_t end, int64_t first,
+                                                  int64_t step) {
+  constexpr int V = kWide<T>;
+  HeldRow<T, N> held{};
+  if (row >= end) return held;
+#pragma unroll
+  for (int p = 0; p < N; ++p) {
+    const int64_t column = first + p * step;
+    if (column >= n.width) continue;
+    held.dy[p] = load<V>(n.dy + row * n.width + column);
+    held.x[p] = load<V>(n.x + row * n.width + column);
+    if (n.residual != nullptr) held.past[p] = load<V>(n.residual + row * n.width + column);
+  }
+  held.rstd = n.rstd[row];
+  return held;
+}
+
+/// RMSNorm of rows that a group of threads (up to the block) holds in registers: N packs a thread, read once, the next
+/// row under way while this one is summed. Sums of the weight's gradient stay in registers up to the end of the block
+/// of rows. Shared memory: [groups, W].
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads, N <= 2 ? 2 : 1) rms_backward_kernel(BackwardRows<T> n, int group) {
+  constexpr int V = kWide<T>;
+  extern __shared__ float sums[];
+  __shared__ float room[2][kThreads / kWarp];
+  const int lane = static_cast<int>(threadIdx.x) % group, groups = kThreads / group;
+  const int64_t mine = threadIdx.x / group, begin = int64_t{lane} * V, step = int64_t{group} * V;
+  const float share = 1.0f / static_cast<float>(n.width);
+  Pack<T, V> weight[N];
+  float total[N][V] = {};
+#pragma unroll
+  for (int p = 0; p < N; ++p)
+    weight[p] = begin + p * step < n.width ? load<V>(n.weight + begin + p * step) : Pack<T, V>{};
+  const int64_t block_first = int64_t{blockIdx.x} * n.block_rows, block_end = min(n.rows, block_first + n.block_rows);
+  HeldRow<T, N> next = held_row<T, N>(n, block_first + mine, block_end, begin, step);
+  int turn = 0;
+  for (int64_t first = block_first; first < block_end; first += groups) {
+    const int64_t row = first + mine;
+    HeldRow<T, N> held = next;
+    next = held_row<T, N>(n, row + groups, block_end, begin, step);
+    float dot = 0;
+#pragma unroll
+    for (int p = 0; p < N; ++p)
+      for (int i = 0; i < V; ++i)
+        dot += wide(held.dy[p].at[i]) * (wide(weight[p].at[i]) + n.weight_offset) * (wide(held.x[p].at[i]) * held.rstd);
+    dot = sum_lanes(dot, min(group, kWarp));
+    if (group > kWarp) {
+      // Two rooms in turn: one barrier a row.
+      if (threadIdx.x % kWarp == 0) room[turn][threadIdx.x / kWarp] = dot;
+      __syncthreads();
+      dot = 0;
+      for (int w = 0; w < kThreads / kWarp; ++w) dot += room[turn][w];
+      turn ^= 1;
+    }
+    dot *= share;
+    if (row >= block_end) continue;
+#pragma unroll
+    for (int p = 0; p < N; ++p) {
+      if (begin + p * step >= n.width) break;
+      Pack<T, V> out;
+      keep_packed<T>(held.dy[p]);
+      keep_packed<T>(held.x[p]);
+      for (int i = 0; i < V; ++i) {
+        const float d = wide(held.dy[p].at[i]), normal = wide(held.x[p].at[i]) * held.rstd;
+        const float dx = held.rstd * (d * (wide(weight[p].at[i]) + n.weight_offset) - normal * dot);
+        out.at[i] = narrow<T>(n.residual != nullptr ? wide(held.past[p].at[i]) + dx : dx);
+        total[p][i] += d * normal;
+      }
+      store(n.dx + row * n.width + begin + p * step, out);
+    }
+  }
+  if (n.dweight == nullptr) return;
+#pragma unroll
+  for (int p = 0; p < N; ++p)
+    for (int i = 0; i < V && begin + p * step < n.width; ++i) sums[mine * n.width + begin + p * step + i] = total[p][i];
+  __syncthreads();
+  for (int64_t i = threadIdx.x; i < n.width; i += kThreads) {
+    float sum = 0;
+    for (int g = 0; g < groups; ++g) sum += sums[int64_t{g} * n.width + i];
+    n.dweight[int64_t{blockIdx.x} * n.width + i] = sum;
+  }
+}
+
 // 32 columns a block; lane row y adds blocks y, y + 8, ...
 __global__ void add_partials_kernel(const float* partials, int64_t blocks, int64_t width, float* out) {
   __shared__ float sums[8][33];
@@ -166,9 +302,37 @@ void forward(const Stream& stream, const NormForwardArgs& args) {
                          static_cast<float>(args.epsilon),
                          args.weight_offset,
                          args.kind == NormKind::kLayer};
-  const int group = group_of(width, V);
-  forward_kernel<T, V><<<grid_for(rows * group, kThreads), kThreads, 0, cuda_stream(stream)>>>(n, group);
-  check_launch("norm_forward");
+  const auto launch = [&](auto* kernel, int group) {
+    kernel<<<grid_for(rows * group, kThreads), kThreads, 0, cuda_stream(stream)>>>(n, group);
+    check_launch("norm_forward");
+  };
+  if constexpr (V > 1) {
+    const int64_t packs = width / V;
+    if (!n.centred && n.bias == nullptr && packs <= 16 * kWarp) {
+      if (packs <= kWarp) return launch(rms_forward_kernel<T, 1>, group_of(width, V));
+      if (packs <= 2 * kWarp) return launch(rms_forward_kernel<T, 2>, kWarp);
+      if (packs <= 4 * kWarp) return launch(rms_forward_kernel<T, 4>, kWarp);
+      if (packs <= 8 * kWarp) return launch(rms_forward_kernel<T, 8>, kWarp);
+      return launch(rms_forward_kernel<T, 16>, kWarp);
+    }
+  }
+  launch(forward_kernel<T, V>, group_of(width, V));
+}
+
+template <typename T>
+using BackwardKernel = void (*)(BackwardRows<T>, int);
+
+/// Rows that fit into the registers of a group, or the general kernel.
+template <typename T, int V>
+BackwardKernel<T> backward_form(const BackwardRows<T>& n, int group) {
+  if constexpr (V > 1) {
+    const int64_t packs = ceil_div(n.width, int64_t{V} * group);
+    if (n.mean == nullptr && n.dbias == nullptr && packs <= 4)
+      return packs == 1   ? rms_backward_kernel<T, 1>
+             : packs == 2 ? rms_backward_kernel<T, 2>
+                          : rms_backward_kernel<T, 4>;
+  }
+  return backward_kernel<T, V>;
 }
 
 template <typename T, int V>
@@ -195,8 +359,9 @@ void backward(const Stream& stream, const NormBackwardWork& work) {
   const auto shared = static_cast<size_t>(kThreads / group * sums * width) * sizeof(float);
   if (rows > 0) {
     CONCLAVE_CHECK(shared <= (size_t{200} << 10), "[kernels/norm_backward] rows of {} are too wide on cuda", width);
-    allow_shared(backward_kernel<T, V>, shared);
-    backward_kernel<T, V><<<static_cast<unsigned>(blocks), kThreads, shared, cuda_stream(stream)>>>(n, group);
+    const BackwardKernel<T> kernel = backward_form<T, V>(n, group);
+    allow_shared(kernel, shared);
+    kernel<<<static_cast<unsigned>(blocks), kThreads, shared, cuda_stream(stream)>>>(n, group);
     check_launch("norm_backward");
   }
   const auto add = [&](const float* from, const Tensor& to) {

@@ -17,11 +17,15 @@ struct Scores {
   int experts, topk;
 };
 
+/// Warps of a block of scores_kernel, by what a warp holds.
+int score_warps(size_t bytes) { return static_cast<int>(std::clamp<size_t>((size_t{192} << 10) / bytes, 1, 16)); }
+
 /// A block per (block of rows, sequence); its warps take rows in turn. Shared memory, in elements of 8 bytes: of each
 /// warp sums [E], counts [E], row [E], chosen [K].
 template <typename L, typename M>
 __global__ void scores_kernel(Scores<L, M> s) {
   extern __shared__ double shared[];
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int experts = s.experts, room = 3 * experts + s.topk;
   double *sums = shared + warp * room, *counts = sums + experts;
@@ -30,7 +34,7 @@ __global__ void scores_kernel(Scores<L, M> s) {
   const int64_t block = blockIdx.x / s.batch, b = blockIdx.x % s.batch;
   for (int e = lane; e < experts; e += kWarp) sums[e] = counts[e] = 0;
   const int64_t end = (block + 1) * s.length / s.blocks;
-  for (int64_t i = block * s.length / s.blocks + warp; i < end; i += kRouterWarps) {
+  for (int64_t i = block * s.length / s.blocks + warp; i < end; i += warps) {
     const int64_t t = i * s.batch + b;
     const bool padding = s.padding != nullptr && s.padding[t] != 0;
     for (int e = lane; e < experts; e += kWarp) {
@@ -56,9 +60,9 @@ __global__ void scores_kernel(Scores<L, M> s) {
   __syncthreads();
   const int64_t width = s.batch * experts;
   double* out = s.partial + 2 * block * width + b * experts;
-  for (int e = threadIdx.x; e < experts; e += kRouterWarps * kWarp) {
+  for (int e = threadIdx.x; e < experts; e += static_cast<int>(blockDim.x)) {
     double sum = 0, count = 0;
-    for (int w = 0; w < kRouterWarps; ++w) {
+    for (int w = 0; w < warps; ++w) {
       sum += shared[w * room + e];
       count += shared[w * room + experts + e];
     }
@@ -165,16 +169,18 @@ void balance_scores(const Stream& stream, const BalanceScoresArgs& args) {
   const int64_t experts = args.logits.size(1), blocks = args.workspace.size(0), width = args.batch * experts;
   check_experts("balance_scores", experts);
   double* partial = pointer<double>(args.workspace);
-  const size_t shared = sizeof(double) * kRouterWarps * static_cast<size_t>(3 * experts + args.rule.topk);
+  const size_t of_warp = sizeof(double) * static_cast<size_t>(3 * experts + args.rule.topk);
+  const int warps = score_warps(of_warp);
+  const size_t shared = of_warp * static_cast<size_t>(warps);
   with_logits(args.logits.dtype(), args.rule.f64_scores, [&](auto element, auto math) {
     using L = decltype(element);
     using M = decltype(math);
     allow_shared(scores_kernel<L, M>, shared);
-    scores_kernel<L, M>
-        <<<static_cast<unsigned>(blocks * args.batch), kRouterWarps * kWarp, shared, cuda_stream(stream)>>>(
-            {pointer<const L>(args.logits), pointer<const uint8_t>(args.padding), pointer<M>(args.scores),
-             pointer<uint8_t>(args.map), partial, args.rule.score, args.logits.size(0) / args.batch, args.batch, blocks,
-             static_cast<int>(experts), static_cast<int>(args.rule.topk)});
+    scores_kernel<L, M><<<static_cast<unsigned>(blocks * args.batch), static_cast<unsigned>(warps * kWarp), shared,
+                          cuda_stream(stream)>>>({pointer<const L>(args.logits), pointer<const uint8_t>(args.padding),
+                                                  pointer<M>(args.scores), pointer<uint8_t>(args.map), partial,
+                                                  args.rule.score, args.logits.size(0) / args.batch, args.batch, blocks,
+                                                  static_cast<int>(experts), static_cast<int>(args.rule.topk)});
   });
   check_launch("balance_scores");
   double* score_sums = pointer<double>(args.score_sums);
