@@ -71,6 +71,7 @@ class Bench {
 struct Heads {
   const char* name;
   int64_t batch, heads, groups, sequence, size, value_size, window = 0;
+  bool documents = false;  ///< packed: here one document, so that the work is the same
 };
 
 void attention(Bench& bench, const Heads& h) {
@@ -83,7 +84,12 @@ void attention(Bench& bench, const Heads& h) {
   const Tensor dq = bench.empty(q.shape(), DType::kBF16), dk = bench.empty(k.shape(), DType::kBF16),
                dv = bench.empty(v.shape(), DType::kBF16);
   const float scale = 1 / std::sqrt(static_cast<float>(h.size));
-  const AttentionMask mask{.causal = true, .window = h.window, .document_starts = {}, .place = {}};
+  AttentionMask mask{.causal = true, .window = h.window, .document_starts = {}, .place = {}};
+  if (h.documents) {
+    mask.document_starts = bench.empty({h.batch, h.sequence}, DType::kI32);
+    copy_from_host<int32_t>(bench.stream(), mask.document_starts,
+                            std::vector<int32_t>(static_cast<size_t>(h.batch * h.sequence)));
+  }
   const double pairs = static_cast<double>(h.batch * h.heads * h.sequence * h.sequence) / 2;
   bench.report(fmt::format("attention {} forward", h.name).c_str(),
                2 * pairs * static_cast<double>(h.size + h.value_size), [&] {
@@ -162,6 +168,8 @@ void run() {
   attention(bench, {"qwen3 32/4 d128 s4096", 4, 32, 4, 4096, 128, 128});
   attention(bench, {"mla 128 192/128 s4096", 1, 128, 128, 4096, 192, 128});
   attention(bench, {"window 1024 d128 s4096", 4, 32, 8, 4096, 128, 128, 1024});
+  attention(bench, {"documents 32/8 d128 s4096", 4, 32, 8, 4096, 128, 128, 0, true});
+  attention(bench, {"documents 32/8 d64 s4096", 4, 32, 8, 4096, 64, 64, 0, true});
   output_loss(bench, 16384, 2048, 151936);
   output_loss(bench, 16384, 4096, 32000);
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/attention_backend.h"
 #include "kernels/cuda/attention_cudnn.h"
+#include "kernels/cuda/attention_matrix.h"
 #include "kernels/cuda/attention_plain.h"
 #include "kernels/cuda/launch.h"
 
@@ -117,6 +118,17 @@ void in_batches(PlainAttention<T>& plain, const AttentionDropout& dropout, Launc
   }
 }
 
+// Our own kernels: on the matrix units where they take the case.
+
+void pass_forward(const PlainAttention<float>& args, cudaStream_t stream) { plain_attention_forward(args, stream); }
+void pass_forward(const PlainAttention<__nv_bfloat16>& args, cudaStream_t stream) {
+  matrix_attention_serves(args) ? matrix_attention_forward(args, stream) : plain_attention_forward(args, stream);
+}
+void pass_backward(const PlainAttention<float>& args, cudaStream_t stream) { plain_attention_backward(args, stream); }
+void pass_backward(const PlainAttention<__nv_bfloat16>& args, cudaStream_t stream) {
+  matrix_attention_serves(args) ? matrix_attention_backward(args, stream) : plain_attention_backward(args, stream);
+}
+
 template <typename T>
 void forward(const Stream& stream, const AttentionForwardArgs& args) {
   PlainAttention<T> plain = plain_of<T>(args);
@@ -124,8 +136,7 @@ void forward(const Stream& stream, const AttentionForwardArgs& args) {
   plain.lse = pointer<float>(args.lse);
   plain.max_logit = pointer<float>(args.max_logit);
   if (plain.queries == 0 || plain.heads == 0) return;
-  in_batches(plain, args.dropout,
-             [&](const PlainAttention<T>& some) { plain_attention_forward(some, cuda_stream(stream)); });
+  in_batches(plain, args.dropout, [&](const PlainAttention<T>& some) { pass_forward(some, cuda_stream(stream)); });
 }
 
 template <typename T>
@@ -142,8 +153,7 @@ void backward(const Stream& stream, const AttentionBackwardWork& work) {
   plain.dsink = pointer<float>(args.dsink);
   if (plain.heads == 0) return;
   plain_attention_delta(plain, cuda_stream(stream));
-  in_batches(plain, args.dropout,
-             [&](const PlainAttention<T>& some) { plain_attention_backward(some, cuda_stream(stream)); });
+  in_batches(plain, args.dropout, [&](const PlainAttention<T>& some) { pass_backward(some, cuda_stream(stream)); });
 }
 
 }  // namespace

@@ -63,16 +63,6 @@ class BackwardBlock {
                       a_.value_size);
   }
 
-  /// Whether any query of the tile sees any key of the tile.
-  __device__ bool meet(int top, int left) {
-    bool some = false;
-    if (threadIdx.x < kTile) {
-      const Sight sight = sight_of(a_, b_, top + static_cast<int>(threadIdx.x));
-      some = sight.first < left + kTile && sight.last >= left;
-    }
-    return __syncthreads_or(some ? 1 : 0) != 0;
-  }
-
   /// p = what multiplies dout in dv; ds = gradient at scaled scores, times the scale. Rows are queries.
   __device__ void make_gradients(int head, int top, int left) {
     float scores[kPer][kPer], along[kPer][kPer];
@@ -136,8 +126,8 @@ class KeyBlock : BackwardBlock<T, kTile> {
     clear(dk_);
     clear(dv_);
     for (int head = group * heads; head < (group + 1) * heads; ++head) {
-      for (int top = first_top(left); top < a_.queries; top += kTile) {
-        if (!this->meet(top, left)) continue;
+      for (int top = first_top<kTile>(a_, left); top < a_.queries; top += kTile) {
+        if (!tiles_meet<kTile>(a_, b_, top, left)) continue;
         this->fetch_queries(head, top);
         __syncthreads();
         this->make_gradients(head, top, left);
@@ -153,12 +143,6 @@ class KeyBlock : BackwardBlock<T, kTile> {
   }
 
  private:
-  /// No query before it sees these keys.
-  __device__ int first_top(int left) const {
-    if (!a_.causal) return 0;
-    const int64_t query = a_.first_key + left - a_.first_query;
-    return query <= 0 ? 0 : static_cast<int>(min(query, static_cast<int64_t>(a_.queries)) / kTile * kTile);
-  }
   float dk_[kPer][kColumns], dv_[kPer][kColumns];
 };
 
@@ -177,7 +161,7 @@ class QueryBlock : BackwardBlock<T, kTile> {
     this->fetch_queries(head, top);
     clear(dq_);
     for (int left = 0; left < a_.keys; left += kTile) {
-      if (!this->meet(top, left)) continue;
+      if (!tiles_meet<kTile>(a_, b_, top, left)) continue;
       this->fetch_keys(group, left);
       __syncthreads();
       this->make_gradients(head, top, left);

@@ -90,6 +90,24 @@ __device__ Sight sight_of(const PlainAttention<T>& a, int b, int query) {
   return first > last ? Sight{INT_MAX, -1} : Sight{static_cast<int>(first), static_cast<int>(last)};
 }
 
+/// Whether any query of a tile sees any key of another: the same answer in every thread of the block.
+template <int kTile, typename T>
+__device__ bool tiles_meet(const PlainAttention<T>& a, int b, int top, int left) {
+  bool some = false;
+  if (threadIdx.x < kTile) {
+    const Sight sight = sight_of(a, b, top + static_cast<int>(threadIdx.x));
+    some = sight.first < left + kTile && sight.last >= left;
+  }
+  return __syncthreads_or(some ? 1 : 0) != 0;
+}
+/// First tile of queries that may see keys from `left` on.
+template <int kTile, typename T>
+__device__ int first_top(const PlainAttention<T>& a, int left) {
+  if (!a.causal) return 0;
+  const int64_t query = a.first_key + left - a.first_query;
+  return query <= 0 ? 0 : static_cast<int>(min(query, static_cast<int64_t>(a.queries)) / kTile * kTile);
+}
+
 /// What dropout makes of a probability: 0, or one over the share that stays.
 template <typename T>
 __device__ __forceinline__ float kept(const PlainAttention<T>& a, int b, int head, int query, int key) {
