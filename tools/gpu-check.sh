@@ -87,7 +87,7 @@ demo_band() {
 
 # sanitized TOOL: the op cases of CONCLAVE_SANITIZER.
 sanitized() {
-  timeout 150 compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/kernels_test" --gtest_brief=1 \
+  timeout "${CONCLAVE_SANITIZER_SECONDS:-600}" compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/kernels_test" --gtest_brief=1 \
     --gtest_filter="$CONCLAVE_SANITIZER"
 }
 

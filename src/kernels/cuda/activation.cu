@@ -11,13 +11,18 @@ struct TwoSigmoids {
   float of, rest;  // σ(x) and 1 - σ(x), both with all their digits
 };
 
+/// `rough`: to 1e-5, for results that are rounded to bf16; the exact form would take longer than the loads.
+template <bool rough>
 __device__ __forceinline__ TwoSigmoids two_sigmoids(float x) {
-  const float e = expf(-x), s = 1.0f / (1.0f + e);
-  return {s, e > 3e38f ? 1.0f : e * s};
+  const float e = rough ? __expf(-x) : expf(-x);
+  const float s = rough ? __fdividef(1.0f, 1.0f + e) : 1.0f / (1.0f + e);
+  // Beyond 2^126 the rough quotient is 0, as σ is to any rounding.
+  return {s, e > 8e37f ? 1.0f : e * s};
 }
 
+template <bool rough>
 __device__ __forceinline__ ValueAndSlope sigmoid_gate(float x, float steepness) {
-  const TwoSigmoids s = two_sigmoids(steepness * x);
+  const TwoSigmoids s = two_sigmoids<rough>(steepness * x);
   const float value = x * s.of;
   return {value, s.of + steepness * value * s.rest};
 }
@@ -32,21 +37,22 @@ __device__ __forceinline__ ValueAndSlope gelu(float x) {
 __device__ __forceinline__ ValueAndSlope gelu_tanh(float x) {
   const float near = fminf(fmaxf(x, -100.0f), 100.0f), square = near * near;
   constexpr float kTwice = 1.5957691216f;  // 2 √(2/π)
-  const TwoSigmoids s = two_sigmoids(kTwice * near * (1.0f + 0.044715f * square));
+  const TwoSigmoids s = two_sigmoids<false>(kTwice * near * (1.0f + 0.044715f * square));
   return {x * s.of, s.of + near * s.of * s.rest * (kTwice * (1.0f + 3 * 0.044715f * square))};
 }
 
 /// `kind` is the same for all threads, and the arithmetic hides under the loads: one kernel for all kinds.
+template <bool rough>
 __device__ __forceinline__ ValueAndSlope activate(ActivationKind kind, float x) {
   switch (kind) {
     case ActivationKind::kSilu:
-      return sigmoid_gate(x, 1.0f);
+      return sigmoid_gate<rough>(x, 1.0f);
     case ActivationKind::kGelu:
       return gelu(x);
     case ActivationKind::kGeluTanh:
       return gelu_tanh(x);
     case ActivationKind::kQuickGelu:
-      return sigmoid_gate(x, 1.702f);
+      return sigmoid_gate<rough>(x, 1.702f);
     case ActivationKind::kSquaredRelu: {
       const float positive = x > 0 ? x : x <= 0 ? 0 : x;
       return {positive * positive, 2.0f * positive};
@@ -86,7 +92,7 @@ void forward(const Stream& stream, const ActivationForwardArgs& args, Form form)
     if constexpr (gated) linear = load<V>(from + width);
     const float factor = weight != nullptr ? weight[row] : 1.0f;
     for (int j = 0; j < V; ++j) {
-      float value = activate(form.kind, form.gate(wide(gate.at[j]))).value;
+      float value = activate<std::is_same_v<T, bf16>>(form.kind, form.gate(wide(gate.at[j]))).value;
       if constexpr (gated) value *= form.linear(wide(linear.at[j]));
       out.at[j] = narrow<T>(value * factor);
     }
@@ -122,7 +128,7 @@ __global__ void backward_kernel(BackwardRows<T> rows, Form form) {
     if constexpr (gated) linear = load<V>(rows.x + x_first + width + column);
     for (int j = 0; j < V; ++j) {
       const float d = wide(dy.at[j]), g = wide(gate.at[j]), weighted = d * factor;
-      const ValueAndSlope act = activate(form.kind, form.gate(g));
+      const ValueAndSlope act = activate<std::is_same_v<T, bf16>>(form.kind, form.gate(g));
       float value = act.value, to_gate = weighted * (form.stops_gate(g) ? 0.0f : act.slope);
       if constexpr (gated) {
         const float l = wide(linear.at[j]), other = form.linear(l);

@@ -44,6 +44,7 @@ constexpr Category kCategories[] = {
     {"sgd", "optimizer"},
     {"square_sum", "optimizer"},
     {"clip_scale", "optimizer"},
+    {"dropout_add", "residual adds"},
     {"fill", "fills, casts, sums"},
     {"cast", "fills, casts, sums"},
     {"scale", "fills, casts, sums"},
@@ -101,6 +102,19 @@ std::string profile_table(const StepProfile& profile) {
 
 Json chrome_trace(const StepProfile& profile) {
   Json events = Json::array();
+  std::map<std::string_view, int64_t> rows;
+  for (const StepProfile::Op& op : profile.ops) {
+    const char* category = op_category(op.name);
+    if (!rows.emplace(category, static_cast<int64_t>(rows.size())).second) continue;
+    Json title = Json::object(), name = Json::object();
+    name["name"] = category;
+    title["name"] = "thread_name";
+    title["ph"] = "M";
+    title["pid"] = 0;
+    title["tid"] = rows.at(category);
+    title["args"] = std::move(name);
+    events.push_back(std::move(title));
+  }
   double at = 0;
   for (const StepProfile::Op& op : profile.ops) {
     Json event = Json::object();
@@ -110,7 +124,7 @@ Json chrome_trace(const StepProfile& profile) {
     event["ts"] = at * 1e6;
     event["dur"] = op.seconds * 1e6;
     event["pid"] = 0;
-    event["tid"] = op_category(op.name);
+    event["tid"] = rows.at(op_category(op.name));
     events.push_back(std::move(event));
     at += op.seconds;
   }
