@@ -15,6 +15,19 @@ PinnedRing::~PinnedRing() {
   cudaGetLastError();
 }
 
+namespace {
+
+// A recorded copy would read memory that holds other things by the time it is replayed.
+void refuse_while_recording(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  CONCLAVE_CUDA(cudaStreamIsCapturing(stream, &status));
+  CONCLAVE_USER_CHECK(status == cudaStreamCaptureStatusNone,
+                      "[device/cuda] a step that copies between host and GPU cannot be recorded as a CUDA graph; leave "
+                      "out --cuda-graph-impl");
+}
+
+}  // namespace
+
 void PinnedRing::wait_for_oldest() {
   CONCLAVE_CUDA(cudaEventSynchronize(under_way_.front().used));
   spare_events_.push_back(under_way_.front().used);
@@ -56,6 +69,7 @@ void PinnedRing::commit(Piece piece, cudaStream_t stream) {
 }
 
 void PinnedRing::to_device(cudaStream_t stream, void* destination, const void* source, int64_t bytes) {
+  refuse_while_recording(stream);
   const std::lock_guard lock(mutex_);
   for (int64_t done = 0; done < bytes; done += kPiece) {
     const auto part = static_cast<size_t>(std::min(bytes - done, kPiece));
@@ -68,6 +82,7 @@ void PinnedRing::to_device(cudaStream_t stream, void* destination, const void* s
 }
 
 void PinnedRing::to_host(cudaStream_t stream, void* destination, const void* source, int64_t bytes) {
+  refuse_while_recording(stream);
   const std::lock_guard lock(mutex_);
   struct Part {
     Piece piece;
