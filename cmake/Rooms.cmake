@@ -1,16 +1,29 @@
 # One static library per room, linked only as cmake/rooms.txt allows.
 #
-# Sources of a room are src/ROOM/**/*.cpp, except folders of absent back ends: cuda/, mpi/ and nccl/ are left out where they are
-# not built, and their no_* twins are left out where they are. A room that needs a third-party library has src/ROOM/room.cmake.
+# Sources of a room are src/ROOM/**/*.cpp and .cu, except folders of absent back ends: cuda/, mpi/ and nccl/ are left out where they
+# are not built, and their no_* twins are left out where they are. Twins of CUDA go file by file: no_cuda/norm.cpp stands in until there
+# is a cuda/norm.cu (or .cpp). A room that needs a third-party library has src/ROOM/room.cmake.
 
 function(conclave_room_sources room out)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.cpp)
-  foreach(backend cuda mpi nccl)
+  if(CONCLAVE_CUDA)
+    file(GLOB_RECURSE kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*.cu)
+    list(APPEND sources ${kernels})
+    foreach(source ${sources})
+      string(REGEX REPLACE "/cuda/([^/]*)\\.(cu|cpp)$" "/no_cuda/\\1.cpp" twin ${source})
+      if(NOT twin STREQUAL source)
+        list(REMOVE_ITEM sources ${twin})
+      endif()
+    endforeach()
+  else()
+    list(FILTER sources EXCLUDE REGEX "/src/${room}/(.*/)?cuda/")
+  endif()
+  foreach(backend mpi nccl)
     string(TOUPPER ${backend} flag)
     if(CONCLAVE_${flag})
-      list(FILTER sources EXCLUDE REGEX "/no_${backend}(/|\\.cpp)")
+      list(FILTER sources EXCLUDE REGEX "/src/${room}/(.*/)?no_${backend}(/|\\.cpp)")
     else()
-      list(FILTER sources EXCLUDE REGEX "/${backend}/")
+      list(FILTER sources EXCLUDE REGEX "/src/${room}/(.*/)?${backend}/")
     endif()
   endforeach()
   set(${out} ${sources} PARENT_SCOPE)
@@ -28,6 +41,9 @@ function(conclave_add_rooms)
     endif()
     if(sources)
       add_library(conclave_${room} STATIC ${sources})
+      if(sources MATCHES "/src/${room}/([^;]*/)?cuda/")
+        target_link_libraries(conclave_${room} PRIVATE conclave_cuda)
+      endif()
       target_link_libraries(conclave_${room} PUBLIC ${deps} PRIVATE conclave_build_flags)
     else()
       add_library(conclave_${room} INTERFACE)

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/command_options.h"
@@ -59,6 +60,11 @@ int bench_command(const Words& words) {
   }
   const auto device = make_device(parsed.options.device.device);
   const proof::BenchReport report = measure(parsed, *device);
+  if (parsed.options.bench.trace) {
+    if (report.profile.ops.empty())
+      throw UsageError("conclave bench: --trace goes with step on a device that computes");
+    write_file_atomically(*parsed.options.bench.trace, proof::chrome_trace(report.profile).dump(0) + "\n");
+  }
   fmt::print("{}", parsed.options.bench.json ? proof::bench_json(report).dump(2) + "\n" : proof::bench_table(report));
   return 0;
 }

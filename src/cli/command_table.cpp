@@ -34,7 +34,7 @@ const std::vector<CommandEntry>& commands() {
        "show a checkpoint, a run or a data set; what a step trained on", inspect_command},
       {"bench", "gemm | op NAME | layer | step | memory | scaling [--json] [options of train]",
        "time and memory of ops, a layer, a step", bench_command},
-      {"golden", "[DIR] [LAYOUT OPTIONS]",
+      {"golden", "[DIR] [--device cpu|cuda] [LAYOUT OPTIONS]",
        "put every golden case below DIR (default: tests/golden of the sources) through the product; models in a layout",
        golden_command},
       {"plan", "--draw [--draw-format text|svg] [--config FILE.yaml] [--any-option value ...]",

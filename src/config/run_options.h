@@ -116,6 +116,7 @@ struct BenchOptions {
   bool json = false;
   std::optional<std::string> dtype;
   double min_seconds = 0.5;  ///< measuring time of one case
+  std::optional<std::string> trace;
 };
 
 }  // namespace conclave

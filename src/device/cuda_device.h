@@ -4,10 +4,12 @@
 #include <memory>
 
 #include "device/device.h"
+#include "device/time_marks.h"
 
 namespace conclave {
 
 std::unique_ptr<Device> make_cuda_device();
+std::unique_ptr<TimeMarks> make_cuda_time_marks();
 bool cuda_is_built_in();
 
 }  // namespace conclave

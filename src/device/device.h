@@ -20,13 +20,13 @@ class Device;
 
 /// An ordered queue of work on a device. Copyable handle. On cpu and sim the work of the default stream is done before
 /// the call returns, and kernels run on the default stream only; side streams (Device::make_stream) carry host work:
-/// collectives, copies.
+/// collectives, copies. On cuda every stream is a queue of the GPU.
 class Stream {
  public:
   explicit Stream(Device& device, void* native = nullptr) : device_(&device), native_(native) {}
   Device& device() const { return *device_; }
   void* native() const { return native_; }
-  bool is_default() const { return native_ == nullptr; }
+  bool is_default() const;
 
  private:
   Device* device_;
@@ -60,14 +60,15 @@ class Device {
   /// The one side stream of this name; made when first asked for.
   Stream side_stream(const std::string& name);
   /// Carries out host work in the order of the stream: now on the default stream of cpu and sim. What `work` captures
-  /// is kept until the host waits for it (Event). It must not allocate on this device or run kernels.
+  /// is kept until the host waits for it (Event). It must not allocate on this device or run kernels. On cuda `work`
+  /// runs now, to enqueue on the GPU's stream; there, too, what it captures is kept.
   virtual void run_on(const Stream& stream, std::function<void()> work) = 0;
   virtual std::unique_ptr<Event> make_event() = 0;
   /// The host waits for all streams.
   virtual void synchronize() = 0;
 
-  /// Copies between host memory and this device's memory, in stream order; done on return for cpu. `sim` ignores the
-  /// data.
+  /// Copies between host memory and this device's memory, in stream order. The source may change on return from
+  /// copy_from_host; the values are there on return from copy_to_host. `sim` ignores the data.
   virtual void copy_from_host(const Stream& stream, void* destination, const void* source, int64_t bytes) = 0;
   virtual void copy_to_host(const Stream& stream, void* destination, const void* source, int64_t bytes) = 0;
 
@@ -75,6 +76,8 @@ class Device {
   /// FLOPs and bytes of the kernels that ran here, by op.
   CostLedger& ledger() { return ledger_; }
   bool is_sim() const { return kind() == DeviceKind::kSim; }
+  /// Stream::native() of the default stream.
+  virtual void* default_native() const { return nullptr; }
 
  protected:
   explicit Device(std::unique_ptr<Allocator> allocator) : allocator_(std::move(allocator)) {}
@@ -84,6 +87,8 @@ class Device {
   CostLedger ledger_;
   std::map<std::string, Stream> side_streams_;
 };
+
+inline bool Stream::is_default() const { return native_ == device_->default_native(); }
 
 /// "cpu", "cuda" or "sim"; UserError for a name that is not known or not built in.
 std::unique_ptr<Device> make_device(const std::string& name);

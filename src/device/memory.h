@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace conclave {
 
@@ -31,6 +32,12 @@ struct MemoryStatistics {
   int64_t current_total = 0;
   int64_t peak_total = 0;
   int64_t allocation_count = 0;
+};
+
+/// What the allocator has taken from the system to serve from, where it keeps memory of its own (GPU).
+struct MemoryBacking {
+  int64_t bytes = 0;  ///< now
+  int64_t calls = 0;  ///< how often it asked the system, ever: a steady step asks for nothing
 };
 
 class Allocator;
@@ -73,21 +80,30 @@ class Allocator {
   void set_limit(int64_t bytes);
   /// Table of current and peak bytes for people.
   std::string report() const;
+  virtual MemoryBacking backing() const { return {}; }
 
  protected:
+  // Called with the books locked.
   virtual std::byte* take(int64_t bytes) = 0;
   virtual void give_back(std::byte* data, int64_t bytes) = 0;
+  int64_t booked() const { return statistics_.current_total; }
+  /// Books by name of what is held now, for holdings(); cheaper than set_name_tracking(), which keeps the peak's too.
+  void track_live_names() { track_names_ = true; }
+  /// The table, and the largest names where they are tracked.
+  std::string holdings() const;
 
  private:
   friend class MemoryBlock;
   void release(MemoryBlock& block);
   void book(int64_t bytes, const MemoryTag& tag);
+  using Names = std::map<std::pair<MemoryCategory, const char*>, int64_t>;  // a name that holds nothing may be gone
   std::string table() const;
+  static std::map<std::string, int64_t> readable(const Names& names);
   mutable std::mutex mutex_;
   MemoryStatistics statistics_;
-  bool track_names_ = false;
+  bool track_names_ = false, track_peak_names_ = false;
   int64_t limit_ = 0;
-  std::map<std::string, int64_t> names_now_;
+  Names names_now_;
   std::map<std::string, int64_t> names_at_peak_;
 };
 

@@ -98,9 +98,12 @@ void attention_forward(const Stream& stream, const AttentionForwardArgs& args) {
     check_tensor(op, "max_logit", args.max_logit, {shape.batch, shape.heads, shape.queries}, DType::kF32);
   check_sink(op, args.q, args.sink, {});
   check_rest(op, shape, args.mask, args.dropout);
+  const bool on_cuda = stream.device().kind() == DeviceKind::kCuda;
   const AttentionForwardWork work{
-      args, Tensor::empty(stream.device(), cpu::attention_forward_scratch(shape, args.q.dtype()), DType::kF32,
-                          {MemoryCategory::kWorkspace, "attention blocks"})};
+      args, Tensor::empty(stream.device(),
+                          on_cuda ? Shape{cuda::attention_scratch_bytes(args)}
+                                  : cpu::attention_forward_scratch(shape, args.q.dtype()),
+                          on_cuda ? DType::kU8 : DType::kF32, {MemoryCategory::kWorkspace, "attention blocks"})};
   CONCLAVE_KERNEL_DISPATCH(attention_forward, stream, work);
 }
 
@@ -127,15 +130,18 @@ void attention_backward(const Stream& stream, const AttentionBackwardArgs& args)
   check_tensor(op, "dv", args.dv, args.v.shape(), dtype);
   check_sink(op, args.q, args.sink, args.dsink);
   check_rest(op, shape, args.mask, args.dropout);
-  const auto workspace = [&](const Shape& of, const char* name) {
-    return Tensor::empty(stream.device(), of, DType::kF32, {MemoryCategory::kWorkspace, name});
+  const auto workspace = [&](const Shape& of, const char* name, DType type = DType::kF32) {
+    return Tensor::empty(stream.device(), of, type, {MemoryCategory::kWorkspace, name});
   };
   AttentionBackwardWork work{args, workspace(args.lse.shape(), "attention: gradient times output"), {}, {}};
   constexpr int64_t kWhole = 16;
-  if (dtype != DType::kF32 || shape.size % kWhole != 0)
+  const bool on_cuda = stream.device().kind() == DeviceKind::kCuda;
+  if (!on_cuda && (dtype != DType::kF32 || shape.size % kWhole != 0))
     work.dq_sums = workspace({shape.batch, shape.heads, shape.queries, round_up(shape.size, kWhole)},
                              "attention: gradient of the queries");
-  work.scratch = workspace(cpu::attention_backward_scratch(shape, dtype), "attention blocks");
+  constexpr const char* kBlocks = "attention blocks";
+  work.scratch = on_cuda ? workspace({cuda::attention_scratch_bytes(args)}, kBlocks, DType::kU8)
+                         : workspace(cpu::attention_backward_scratch(shape, dtype), kBlocks);
   CONCLAVE_KERNEL_DISPATCH(attention_backward, stream, work);
 }
 

@@ -25,13 +25,13 @@ AttentionShape attention_shape(const AttentionBackwardArgs& args);
 
 struct AttentionForwardWork {
   const AttentionForwardArgs& args;
-  Tensor scratch;  ///< [threads, floats] f32
+  Tensor scratch;  ///< [threads, floats] f32; cuda: [bytes] u8
 };
 struct AttentionBackwardWork {
   const AttentionBackwardArgs& args;
   Tensor delta;    ///< [B,n,S] f32: dout · out
-  Tensor dq_sums;  ///< [B,n,S,D up to a whole vector] f32, where dq cannot hold the sums itself
-  Tensor scratch;  ///< [threads, floats] f32
+  Tensor dq_sums;  ///< [B,n,S,D up to a whole vector] f32, where dq cannot hold the sums itself; not on cuda
+  Tensor scratch;  ///< as in the forward pass
 };
 inline Cost attention_forward_cost(const AttentionForwardWork& work) { return attention_forward_cost(work.args); }
 inline Cost attention_backward_cost(const AttentionBackwardWork& work) { return attention_backward_cost(work.args); }
@@ -44,5 +44,9 @@ namespace cpu {
 Shape attention_forward_scratch(const AttentionShape& shape, DType dtype);
 Shape attention_backward_scratch(const AttentionShape& shape, DType dtype);
 }  // namespace cpu
+namespace cuda {
+int64_t attention_scratch_bytes(const AttentionForwardArgs& args);
+int64_t attention_scratch_bytes(const AttentionBackwardArgs& args);
+}  // namespace cuda
 
 }  // namespace conclave::kernels

@@ -40,9 +40,10 @@ LinearCrossEntropyWork make_work(const LinearCrossEntropyArgs& args) {
 
 void linear_cross_entropy(const Stream& stream, const LinearCrossEntropyArgs& args) {
   LinearCrossEntropyWork work = make_work(args);
-  if (stream.device().kind() != DeviceKind::kCuda)
-    work.workspace = Tensor::empty(stream.device(), {cpu::linear_cross_entropy_scratch_bytes(work)}, DType::kU8,
-                                   {MemoryCategory::kWorkspace, kOp});
+  const bool on_cuda = stream.device().kind() == DeviceKind::kCuda;
+  const int64_t scratch =
+      on_cuda ? cuda::linear_cross_entropy_scratch_bytes(work) : cpu::linear_cross_entropy_scratch_bytes(work);
+  work.workspace = Tensor::empty(stream.device(), {scratch}, DType::kU8, {MemoryCategory::kWorkspace, kOp});
   CONCLAVE_KERNEL_DISPATCH(linear_cross_entropy, stream, work);
 }
 

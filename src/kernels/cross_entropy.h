@@ -9,8 +9,9 @@ namespace conclave::kernels {
 /// With row_weight (d objective / d loss[t], [T] f32) the gradients are made in the same pass, each optional:
 /// dhidden [T,H] of hidden's dtype (overwritten), dweight [V,H] f32 (added to), dbias [V] f32 (added to).
 /// Rows of weight zero have zero gradient whatever their label. A label outside [0, V) gives loss 0; where its row has
-/// a weight other than zero it is an error. hidden and weight of one dtype, f32 or bf16; softmax in f32; the gradient
-/// at the logits is rounded to that dtype for the products. V and H at least 1.
+/// a weight other than zero it is an error (on cuda, where the host does not look, a loss of NaN). hidden and weight of
+/// one dtype, f32 or bf16; softmax in f32; the gradient at the logits is rounded to that dtype for the products. V and
+/// H at least 1.
 struct LinearCrossEntropyArgs {
   Tensor hidden, weight, bias, labels;  ///< labels [T] i32; bias [V] of weight's dtype, optional
   Tensor loss;

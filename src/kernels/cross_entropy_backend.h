@@ -15,5 +15,8 @@ CONCLAVE_KERNEL_BACKENDS(linear_cross_entropy, LinearCrossEntropyWork)
 namespace cpu {
 int64_t linear_cross_entropy_scratch_bytes(const LinearCrossEntropyWork& work);
 }
+namespace cuda {
+int64_t linear_cross_entropy_scratch_bytes(const LinearCrossEntropyWork& work);
+}
 
 }  // namespace conclave::kernels

@@ -37,9 +37,9 @@ GemmCall make_call(const GemmArgs& args) {
 
 void gemm(const Stream& stream, const GemmArgs& args) {
   GemmCall call = make_call(args);
-  if (stream.device().kind() != DeviceKind::kCuda)
-    call.workspace = Tensor::empty(stream.device(), {cpu::gemm_scratch_bytes(call)}, DType::kU8,
-                                   {MemoryCategory::kWorkspace, "gemm"});
+  const bool on_cuda = stream.device().kind() == DeviceKind::kCuda;
+  const int64_t scratch = on_cuda ? cuda::gemm_scratch_bytes(call) : cpu::gemm_scratch_bytes(call);
+  call.workspace = Tensor::empty(stream.device(), {scratch}, DType::kU8, {MemoryCategory::kWorkspace, "gemm"});
   CONCLAVE_KERNEL_DISPATCH(gemm, stream, call);
 }
 

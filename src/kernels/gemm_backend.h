@@ -15,5 +15,8 @@ CONCLAVE_KERNEL_BACKENDS(gemm, GemmCall)
 namespace cpu {
 int64_t gemm_scratch_bytes(const GemmCall& call);
 }
+namespace cuda {
+int64_t gemm_scratch_bytes(const GemmCall& call);
+}
 
 }  // namespace conclave::kernels

@@ -1,6 +1,17 @@
 #include "kernels/kernel.h"
 
+#include "kernels/op_watch.h"
+
 namespace conclave::kernels {
+namespace {
+
+thread_local OpWatch* watch_of_thread = nullptr;
+
+}  // namespace
+
+WatchedOps::WatchedOps(OpWatch& watch) : before_(watch_of_thread) { watch_of_thread = &watch; }
+bool ops_are_watched() { return watch_of_thread != nullptr; }
+WatchedOps::~WatchedOps() { watch_of_thread = before_; }
 
 std::string describe(const Tensor& tensor) {
   return tensor.defined() ? fmt::format("{} {}", dtype_name(tensor.dtype()), tensor.shape().to_string()) : "nothing";
@@ -15,6 +26,7 @@ void check_tensor(const char* op, const char* name, const Tensor& tensor, const 
 void check_stream(const char* op, const Stream& stream) {
   CONCLAVE_CHECK(stream.is_default() || stream.device().kind() == DeviceKind::kCuda,
                  "[kernels/{}] runs on the default stream of {} only", op, stream.device().name());
+  if (watch_of_thread != nullptr) watch_of_thread->begins(stream, op);
 }
 
 void throw_without_cuda(const char* op) {

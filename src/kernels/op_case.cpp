@@ -154,16 +154,17 @@ void write_values(const Tensor& tensor, const std::vector<double>& values) {
   CONCLAVE_CHECK_EQ(static_cast<int64_t>(values.size()), tensor.element_count(), "values of a tensor");
   with_type(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* data = tensor.data<T>();
-    for (size_t i = 0; i < values.size(); ++i) data[i] = to_type<T>(values[i]);
+    std::vector<T> typed(values.size());
+    for (size_t i = 0; i < values.size(); ++i) typed[i] = to_type<T>(values[i]);
+    copy_from_host<T>(tensor.device().default_stream(), tensor, typed);
   });
 }
 
 std::vector<double> read_values(const Tensor& tensor) {
   std::vector<double> out(static_cast<size_t>(tensor.element_count()));
   with_type(tensor.dtype(), [&](auto zero) {
-    const auto* data = tensor.data<decltype(zero)>();
-    for (size_t i = 0; i < out.size(); ++i) out[i] = from_type(data[i]);
+    const auto typed = to_host<decltype(zero)>(tensor.device().default_stream(), tensor);
+    for (size_t i = 0; i < out.size(); ++i) out[i] = from_type(typed[i]);
   });
   return out;
 }

@@ -74,7 +74,7 @@ struct OpCase {
 
 /// The values of `buffer` in case `name`, as its dtype holds them.
 std::vector<double> buffer_values(const OpCase& op_case, const OpBuffer& buffer);
-/// Writes values, rounded to the tensor's dtype, into a host-visible tensor, and reads them.
+/// Writes values, rounded to the tensor's dtype, into a tensor, and reads them.
 void write_values(const Tensor& tensor, const std::vector<double>& values);
 std::vector<double> read_values(const Tensor& tensor);
 

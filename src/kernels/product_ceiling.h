@@ -5,7 +5,8 @@
 
 namespace conclave::kernels {
 
-/// FLOP/s of the best of a few dense products that fit in cache, on all threads, each timed for about `seconds`.
+/// FLOP/s of the best of a few dense products (on a CPU: that fit in cache, on all threads), each timed for about
+/// `seconds`.
 /// dtype f32 or bf16. Not for sim.
 double product_ceiling(Device& device, DType dtype, double seconds = 0.2);
 

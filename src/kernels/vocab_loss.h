@@ -24,8 +24,9 @@ void vocab_exponentials(const Stream& stream, const VocabExponentialsArgs& args)
 Cost vocab_exponentials_cost(const VocabExponentialsArgs& args);
 
 /// From exponentials and sums over the whole vocabulary: loss [R] f32 = log(sum) - label's; a label outside
-/// [0, vocabulary) gives 0, and where its row has a weight other than zero it is an error. With row_weight [R] f32
-/// (d objective / d loss) also gradient [R,V'] f32 or bf16 at these logits; rows of weight zero get zeros.
+/// [0, vocabulary) gives 0, and where its row has a weight other than zero it is an error (on cuda: NaN). With
+/// row_weight [R] f32 (d objective / d loss) also gradient [R,V'] f32 or bf16 at these logits; rows of weight zero get
+/// zeros.
 struct VocabLossArgs {
   Tensor exponentials, sums, labels, loss;
   Tensor row_weight, gradient;  ///< optional, both or none

@@ -55,6 +55,8 @@ class Router {
   Tensor route_backward(const Context& context, const Tensor& dprobs, const RouterSaved& saved) const;
 
   /// Before the first micro-batch of a step; forgets a step that did not end.
+  /// What a forward pass of `tokens` counts on the host: for passes that are replayed.
+  void count_micro_batch(int64_t tokens) const { statistics_->count_micro_batch(tokens * config_.rule.topk); }
   void begin_step(const Stream& stream) const { statistics_->begin_step(stream); }
   /// After the gradients of a step are final: updates the expert bias from the step's counts and closes its statistics.
   void end_step(const Stream& stream, ParameterStore& store, ProcessGroups& groups = ProcessGroups::single()) const;

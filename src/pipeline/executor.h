@@ -75,6 +75,8 @@ class StepExecutor {
   /// Called after each action of a step with the seconds it took, the device waited for; nullptr: nobody waits.
   using ActionTimer = std::function<void(const StepAction& action, double seconds)>;
   void set_action_timer(ActionTimer timer) { action_timer_ = std::move(timer); }
+  /// Whether somebody sees tensors or times actions.
+  bool is_watched() const { return settings_.observer != nullptr || action_timer_ != nullptr; }
   /// Number of the step in the run: keys what is drawn anew each iteration.
   void set_iteration(int64_t iteration) { iteration_ = iteration; }
 

@@ -20,6 +20,17 @@ std::vector<int32_t> document_starts(const MicroBatch& batch) {
   return starts;
 }
 
+// Kernels of a GPU cannot say what is wrong with an id, and the values are here anyway.
+void check_tokens(const MicroBatch& batch, int64_t vocabulary) {
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    CONCLAVE_USER_CHECK(batch.tokens[i] >= 0 && batch.tokens[i] < vocabulary,
+                        "token id {} in sequence {}, position {}, but the vocabulary has ids 0 to {}; check that the "
+                        "data was made with this model's tokenizer",
+                        batch.tokens[i], static_cast<int64_t>(i) / batch.seq_length,
+                        static_cast<int64_t>(i) % batch.seq_length, vocabulary - 1);
+  }
+}
+
 }  // namespace
 
 double valid_tokens(const MicroBatch& batch) {
@@ -95,6 +106,7 @@ LossTargets BatchUploader::targets(const MicroBatch& batch, const std::vector<in
 }
 
 DeviceBatch BatchUploader::upload(const MicroBatch& batch, double row_weight) const {
+  if (device_.kind() == DeviceKind::kCuda) check_tokens(batch, spec_.vocab);
   DeviceBatch out;
   out.info.sequence_length = context_.share(batch.seq_length);
   out.info.batch = batch.batch;

@@ -7,6 +7,7 @@
 #include "checkpoint/tensor_directory.h"
 #include "kernels/elementwise.h"
 #include "kernels/masked_sum.h"
+#include "kernels/op_watch.h"
 #include "trainer/prediction_targets.h"
 
 namespace conclave {
@@ -116,6 +117,9 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
                                                               .groups = &groups_,
                                                               .part = pipeline_});
   uploader_ = std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
+  if (trains)
+    recorded_ = make_recorded_passes(options, device, groups.world().size(),
+                                     2 + static_cast<int64_t>(spec_.predictions.size()));
   schedule_ = [this](int64_t micro_batches) { return training_actions(pipeline_, micro_batches); };
   if (trains) follow_routing();
 }
@@ -170,14 +174,12 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   const Stream stream = device_.default_stream();
   const auto count = static_cast<int64_t>(micro_batches.size());
   Progress progress;
-  progress.loss_sums = zero_sums(2 + static_cast<int64_t>(spec_.predictions.size()));
   progress.micro_batches = count * groups_.layout().data_size();
   for (const TransformerLayer* layer : moe_layers()) layer->moe().router().begin_step(stream);
   store_->begin_step(stream, count);
   if (trace_) trace_->begin_step();
   executor_->set_iteration(request.iteration);
-  executor_->run(schedule_(count), callbacks(micro_batches, request, &progress),
-                 loss_weights(micro_batches.front(), progress.micro_batches));
+  run_step(micro_batches, request, &progress);
   if (trace_) trace_->end_step(request.iteration);
   StepResult result = progress.result;
   result.loss_sum = progress.sums[0];
@@ -186,6 +188,40 @@ StepResult Engine::train_step(std::span<const MicroBatch> micro_batches, const S
   for (size_t depth = 2; depth < progress.sums.size(); ++depth)
     result.prediction_losses.push_back(progress.sums[depth] / static_cast<double>(progress.micro_batches));
   return result;
+}
+
+// Recorded are the passes alone: what follows takes numbers of the step (rates, norms) and is few launches.
+void Engine::run_step(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress) {
+  const std::vector<StepAction> actions = schedule_(static_cast<int64_t>(micro_batches.size()));
+  const LossWeights weights = loss_weights(micro_batches.front(), progress->micro_batches);
+  StepCallbacks plain = callbacks(micro_batches, request, progress);
+  if (recorded_ == nullptr || executor_->is_watched() || kernels::ops_are_watched() || on_token_losses_) {
+    progress->loss_sums = zero_sums(2 + static_cast<int64_t>(spec_.predictions.size()));
+    executor_->run(actions, plain, weights);
+    return;
+  }
+  const auto tail = std::find_if(actions.begin(), actions.end(), [](const StepAction& action) {
+    return action.kind >= ActionKind::kFinalizeGradients;
+  });
+  progress->loss_sums = recorded_->loss_sums();
+  const auto passes = [&](const std::vector<DeviceBatch>& batches, const Tensor&) {
+    StepCallbacks placed = plain;
+    placed.batch = [&](int64_t index) { return batches[static_cast<size_t>(index)]; };
+    executor_->run({actions.begin(), tail}, placed, weights);
+  };
+  recorded_->run(
+      micro_batches,
+      [&](const MicroBatch& batch) { return uploader_->upload_for_step(batch, progress->micro_batches); }, passes,
+      [&] { count_again(micro_batches); });
+  executor_->run({tail, actions.end()}, plain, weights);
+}
+
+// What forward passes count on the host.
+void Engine::count_again(std::span<const MicroBatch> micro_batches) const {
+  for (const TransformerLayer* layer : moe_layers()) {
+    for (const MicroBatch& batch : micro_batches)
+      layer->moe().router().count_micro_batch(batch.batch * batch.seq_length);
+  }
 }
 
 StepCallbacks Engine::callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request,

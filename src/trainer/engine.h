@@ -16,6 +16,7 @@
 #include "optim/training_store.h"
 #include "pipeline/executor.h"
 #include "trainer/batch_upload.h"
+#include "trainer/recorded_passes.h"
 
 namespace conclave {
 
@@ -117,8 +118,9 @@ class Engine {
   std::unique_ptr<SavePolicy> save_policy_;
   std::unique_ptr<StepExecutor> executor_;
   std::unique_ptr<BatchUploader> uploader_;
-  std::unique_ptr<RoutingTrace> trace_;      ///< of routing, if it is written or replayed
-  std::unique_ptr<const RoutingLoad> load_;  ///< on `sim`
+  std::unique_ptr<RecordedPasses> recorded_;  ///< with --cuda-graph-impl full_iteration
+  std::unique_ptr<RoutingTrace> trace_;       ///< of routing, if it is written or replayed
+  std::unique_ptr<const RoutingLoad> load_;   ///< on `sim`
   WeightGradientQueue no_gradients_;
   std::function<std::vector<StepAction>(int64_t)> schedule_;
   std::function<void(int64_t, const Tensor&)> on_token_losses_;
@@ -132,6 +134,8 @@ class Engine {
   std::vector<float> whole_sequence(const Tensor& part, int64_t sequence, int64_t batch) const;
   LossWeights loss_weights(const MicroBatch& first, int64_t micro_batches) const;
   StepCallbacks callbacks(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
+  void run_step(std::span<const MicroBatch> micro_batches, const StepRequest& request, Progress* progress);
+  void count_again(std::span<const MicroBatch> micro_batches) const;
   void add_losses(const DeviceBatch& batch, const LossResult& loss, Progress* progress) const;
   void finalize(const StepRequest& request, Progress* progress);
   void clip(const StepRequest& request, Progress* progress);

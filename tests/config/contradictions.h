@@ -387,7 +387,6 @@ inline constexpr ContradictionCase kUnavailableCases[] = {
     {"--position-embedding-type mrope",
      "--position-embedding-type mrope is not available yet: this kind of positions; choose from: learned_absolute, "
      "rope, yarn, none"},
-    {"--device cuda", "--device cuda is not available yet: the CUDA back end; choose from: cpu, sim"},
     {"--tokenizer-type TikTokenizer --tokenizer-model x",
      "--tokenizer-type TikTokenizer is not available yet: this tokenizer; choose from: HuggingFaceTokenizer, "
      "SentencePieceTokenizer, GPTSentencePieceTokenizer, Llama2Tokenizer, NullTokenizer, ByteTokenizer, "

@@ -26,8 +26,14 @@ struct Setting {
   bool sink = false;
   double scale = 1 / std::sqrt(static_cast<double>(size));
   std::optional<AttentionPlace> place = std::nullopt;
+  bool maximum = true;  // asks for the largest score
 
   AttentionPlace standing() const { return place.value_or(AttentionPlace{0, keys - queries, 0, keys, keys}); }
+  Setting without_maximum() const {
+    Setting made = *this;
+    made.maximum = false;
+    return made;
+  }
   Setting at(AttentionPlace where) const {
     Setting moved = *this;
     moved.place = where;
@@ -35,8 +41,8 @@ struct Setting {
   }
 
   std::string name(const char* pass) const {
-    return fmt::format("{}_{}{}_{}x{}x{}_{}x{}_{}x{}", pass, dtype_name(dtype), label, batch, heads, groups, queries,
-                       keys, size, value_size);
+    return fmt::format("{}_{}{}_{}x{}x{}_{}x{}_{}x{}{}", pass, dtype_name(dtype), label, batch, heads, groups, queries,
+                       keys, size, value_size, maximum ? "" : "_no_maximum");
   }
   Shape q() const { return {batch, heads, queries, size}; }
   Shape k() const { return {batch, groups, keys + spare_keys, size}; }
@@ -108,6 +114,13 @@ ref::Attention<double> reference(const Setting& s, OpValues& v, ReferenceInputs&
   return a;
 }
 
+// Matrix units take their operands in the dtype: each probability, or gradient at a score, is rounded once before it
+// multiplies. The errors of a sum's terms have no common sign; `size` is the root of the sum of the terms' squares.
+Tolerance with_rounded_operands(const Setting& s, Tolerance tolerance, double size) {
+  if (s.dtype != DType::kBF16) return tolerance;
+  return {tolerance.relative + 0x1p-8, tolerance.absolute + 4 * 0x1p-8 * size};
+}
+
 CheckedCase forward_case(const Setting& s) {
   CheckedCase checked;
   OpCase& op = checked.op;
@@ -115,10 +128,10 @@ CheckedCase forward_case(const Setting& s) {
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   add_documents(op, s);
   if (s.sink) op.input("sink", s.dtype, {s.heads}, normal());
-  op.output("out", s.dtype, s.out(), sum_rounding(s.dtype, 24));
+  op.output("out", s.dtype, s.out(), with_rounded_operands(s, sum_rounding(s.dtype, 24), 0.5));
   if (s.documents != Documents::kUnseen) {
     op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
-    op.output("max_logit", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
+    if (s.maximum) op.output("max_logit", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
   }
   op.run = [s](const Stream& stream, const OpTensors& t) {
     attention_forward(stream, {.q = t["q"],
@@ -149,10 +162,17 @@ CheckedCase backward_case(const Setting& s) {
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   op.input("lse", DType::kF32, s.lse(), uniform(3, 4));
   add_documents(op, s);
-  const auto sums = [&](int64_t terms) { return sum_rounding(s.dtype, 8 + terms); };
-  op.output("dq", s.dtype, s.q(), sums(s.keys / 2));
-  op.output("dk", s.dtype, s.k(), sums(s.queries / 2 * (s.heads / s.groups)));
-  op.output("dv", s.dtype, s.v(), sums(s.queries / 2 * (s.heads / s.groups)));
+  // Probabilities are e^(score - lse), about 0.08 in the root of the mean square; gradients at scores that times
+  // (dout . v - dout . out) times the scale.
+  const double slope = 1.5 * std::sqrt(static_cast<double>(s.value_size)) * s.scale;
+  const auto sums = [&](int64_t terms, double size) {
+    const double root = std::sqrt(static_cast<double>(std::max<int64_t>(terms, 1)));
+    return with_rounded_operands(s, sum_rounding(s.dtype, 8 + terms), 0.08 * size * root);
+  };
+  const int64_t rows = s.queries / 2 * (s.heads / s.groups);
+  op.output("dq", s.dtype, s.q(), sums(s.keys / 2, slope));
+  op.output("dk", s.dtype, s.k(), sums(rows, slope));
+  op.output("dv", s.dtype, s.v(), sums(rows, 1));
   if (s.sink) {
     op.input("sink", s.dtype, {s.heads}, normal());
     op.in_out("dsink", DType::kF32, {s.heads}, normal(), sum_rounding(DType::kF32, 8 + s.batch * s.queries));
@@ -192,6 +212,7 @@ std::vector<Setting> settings(DType dtype) {
       {"_values_narrow", dtype, 1, 2, 1, 70, 70, 48, 16},
       {"_values_wide", dtype, 1, 2, 2, 50, 50, 16, 64},
       {"_head_128", dtype, 1, 2, 1, 150, 150, 128, 128},
+      {"_head_192", dtype, 2, 2, 2, 140, 140, 192, 128},
       {"_full", dtype, 2, 2, 1, 33, 90, 16, 16, false},
       {"_cached", dtype, 2, 4, 2, 5, 150, 32, 32},
       {"_more_queries_than_keys", dtype, 1, 2, 2, 40, 30, 16, 16, false},
@@ -235,6 +256,13 @@ std::vector<CheckedCase> checks() {
       out.push_back(forward_case(s));
       out.push_back(backward_case(s));
     }
+    for (const Setting& s : {Setting{"_plain", dtype, 2, 2, 2, 130, 130, 32, 32},
+                             {"_grouped", dtype, 2, 6, 2, 70, 70, 128, 128},
+                             {"_values_narrow", dtype, 1, 2, 2, 150, 150, 192, 128},
+                             {"_cached", dtype, 2, 4, 2, 5, 150, 64, 64},
+                             {"_window", dtype, 1, 2, 1, 200, 200, 16, 16, true, 50},
+                             {"_full", dtype, 2, 2, 1, 33, 90, 16, 16, false}})
+      out.push_back(forward_case(s.without_maximum()));
     out.push_back(forward_case({"_no_keys", dtype, 1, 2, 1, 3, 0, 8, 8, true, 0, Documents::kUnseen}));
     out.push_back(forward_case({"_spare", dtype, 2, 4, 2, 3, 70, 16, 16, true, 0, Documents::kNone, 0, 21}));
     out.push_back(forward_case({"_spare_single", dtype, 2, 4, 1, 1, 129, 32, 16, true, 100, Documents::kNone, 0, 5}));

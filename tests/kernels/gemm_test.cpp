@@ -79,6 +79,10 @@ std::vector<CheckedCase> gemm_checks() {
     out.push_back(gemm_case({types}, 3, 0, 4));
     out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes}, 1, 300, 64));
     out.push_back(gemm_case({types, Transpose::kYes, Transpose::kNo, Accumulate::kAdd}, 96, 64, 300));
+    // Sizes that every matrix unit takes.
+    for (const bool bias : {false, true})
+      for (const Accumulate accumulate : {Accumulate::kOverwrite, Accumulate::kAdd})
+        out.push_back(gemm_case({types, Transpose::kNo, Transpose::kYes, accumulate, bias}, 256, 192, 640));
   }
   return out;
 }

@@ -1,5 +1,7 @@
 // How ops are tested: a table of cases per family, each put through
-//   test     cpu against ref in double: aligned and unaligned buffers, guard bytes, inputs untouched, same bits again;
+//   test     cpu, and the GPU where there is one, against ref in double: aligned and unaligned buffers, guard bytes,
+//   inputs
+//            untouched, same bits again;
 //   support  sim books a cost, takes the workspace that cpu takes and touches nothing; the absent CUDA names the op;
 //   grad     ref's backward against finite differences of ref's forward, in double.
 // A family's test file ends in
@@ -60,10 +62,14 @@ struct GradientCase {
   double tolerance = 1e-6;                  ///< relative to the gradient's own size
 };
 
-/// What is wrong, or nothing. `filter` is how to run just this case.
-std::optional<std::string> check_against_reference(const CheckedCase& checked, const std::string& filter = "");
+/// What is wrong, or nothing. `filter` is how to run just this case; device null: the CPU.
+std::optional<std::string> check_against_reference(const CheckedCase& checked, const std::string& filter = "",
+                                                   Device* device = nullptr);
 std::optional<std::string> check_support(const OpCase& op_case);
 std::optional<std::string> check_gradient(const GradientCase& gradient, const std::string& filter = "");
+
+/// "; --gtest_filter='...'" for the test that is running.
+std::string this_test_filter();
 
 class OpCheck : public ::testing::TestWithParam<CheckedCase> {};
 class GradientCheck : public ::testing::TestWithParam<GradientCase> {};

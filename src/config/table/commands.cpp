@@ -6,7 +6,8 @@ namespace {
 
 void add_device(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kDevice;
-  CONCLAVE_OPTION(device, device, "cpu; cuda; sim: shapes only, for memory and FLOPs.").one_of({"cpu", "cuda", "sim"});
+  CONCLAVE_OPTION(device, device, "cpu; cuda, the default of the CUDA build; sim: shapes only, for memory and FLOPs.")
+      .one_of({"cpu", "cuda", "sim"});
   CONCLAVE_OPTION(device, threads, "CPU threads; 0: as many as cores may be used.").at_least(0);
 }
 
@@ -68,6 +69,7 @@ void add_other_commands(OptionRows& rows) {
   group = OptionGroup::kBench;
   CONCLAVE_OPTION(bench, json, "Answer in JSON.");
   CONCLAVE_OPTION(bench, dtype, "Measure this dtype only.").one_of({"f32", "bf16", "f16", "fp32"});
+  CONCLAVE_OPTION(bench, trace, "step: the ops of one step with their times, as a Chrome trace in this file.");
   CONCLAVE_OPTION(bench, min_seconds, "Time spent on one case.").above(0);
   group = OptionGroup::kPlan;
   CONCLAVE_OPTION(plan, draw, "Draw the pipeline: what each rank holds, and does when.");

@@ -33,13 +33,11 @@ void add_offload(OptionRows& rows) {
 
 void add_graphs(OptionRows& rows) {
   constexpr OptionGroup group = OptionGroup::kMemory;
-  CONCLAVE_OPTION(memory, cuda_graph_impl, "Replay recorded GPU work.")
-      .one_of({"none", "local", "transformer_engine", "full_iteration"})
-      .not_active();
+  CONCLAVE_OPTION(memory, cuda_graph_impl, "Replay recorded GPU work: whole steps with full_iteration.")
+      .one_of({"none", "local", "transformer_engine", "full_iteration"});
   CONCLAVE_OPTION(memory, cuda_graph_modules, "Which parts are recorded; none named: whole layers.")
       .one_of({"attn", "mlp", "moe", "moe_router", "moe_preprocess", "mamba", "full", "full_iteration"})
-      .alias("cuda-graph-scope")
-      .not_active();
+      .alias("cuda-graph-scope");
   CONCLAVE_OPTION(memory, enable_cuda_graph, "Older spelling of --cuda-graph-impl local.").not_active();
   CONCLAVE_OPTION(memory, external_cuda_graph, "Older spelling of --cuda-graph-impl transformer_engine.").not_active();
 }

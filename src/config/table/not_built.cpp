@@ -83,7 +83,6 @@ const UnbuiltValues kUnbuiltValues[] = {
      "this tokenizer",
      {"TikTokenizer", "BertWordPieceLowerCase", "BertWordPieceCase", "MultimodalTokenizer", "NullMultimodalTokenizer",
       "SFTTokenizer"}},
-    {"device", "the CUDA back end", {"cuda"}},
 };
 
 OptionRow& row_of(OptionRows& rows, const std::string& key) {

@@ -11,6 +11,7 @@
 #include "kernels/op_case.h"
 #include "kernels/product_ceiling.h"
 #include "proof/bench/random_step.h"
+#include "spec/flops.h"
 
 namespace conclave::proof {
 namespace {
@@ -130,19 +131,33 @@ BenchReport bench_layer(const Options& options, int64_t vocab, Device& device, d
 
 BenchReport bench_step(const Options& options, int64_t vocab, Device& device, double seconds) {
   Engine engine(options, vocab, device, true);
-  // New tokens, so new row counts of the experts, in every step.
-  const auto batches = [&](int64_t step) { return random_step(options, vocab, step); };
+  // Other tokens, so other row counts of the experts, in every step.
+  constexpr int64_t kKinds = 8;
+  std::vector<std::vector<MicroBatch>> kinds;
+  for (int64_t i = 0; i < kKinds; ++i) kinds.push_back(random_step(options, vocab, i));
+  const auto batches = [&](int64_t step) -> const std::vector<MicroBatch>& {
+    return kinds[static_cast<size_t>(step % kKinds)];
+  };
   BenchReport report;
   measure_ceilings(device, report);
   int64_t step = 0;
   BenchRow row = time_work("training step", device, seconds, [&] {
     ++step;
-    one_step(engine, batches(step), step);
+    one_step(engine, batches(step), step, options.optimizer.clip_grad);
   });
   row.peak_bytes = device.allocator().statistics().peak_total;
-  row.cost = simulated_cost(options, vocab, [&](Engine& target) { one_step(target, batches(1), 1); });
+  row.cost = simulated_cost(options, vocab,
+                            [&](Engine& target) { one_step(target, batches(1), 1, options.optimizer.clip_grad); });
   row.tokens = static_cast<double>(options.training.global_batch_size * options.model.seq_length);
+  const std::vector<int64_t> lengths(static_cast<size_t>(options.training.global_batch_size), options.model.seq_length);
+  row.model_flops = exact_step_flops(engine.spec(), lengths);
   report.rows.push_back(row);
+  if (!device.is_sim()) {
+    StepProfiler profiler(device);
+    ++step;
+    one_step(engine, batches(step), step, options.optimizer.clip_grad);
+    report.profile = profiler.take();
+  }
   measure_ceilings(device, report);
   return report;
 }
@@ -164,9 +179,13 @@ std::string bench_table(const BenchReport& report) {
       out +=
           fmt::format("  {} calls; median of the first tenth {:.3f} ms, the middle {:.3f}, the last {:.3f}\n",
                       row.calls, row.course_seconds[0] * 1e3, row.course_seconds[1] * 1e3, row.course_seconds[2] * 1e3);
+    if (row.model_flops > 0)
+      out += fmt::format("  products of the model: {:.1f} TFLOP a step, {:.1f} TFLOP/s\n", row.model_flops * 1e-12,
+                         row.model_flops / row.median_seconds * 1e-12);
     if (row.primitives_made >= 0)
       out += fmt::format("  oneDNN primitives made after the first tenth: {}\n", row.primitives_made);
   }
+  if (!report.profile.ops.empty()) out += profile_table(report.profile);
   return out;
 }
 
@@ -184,6 +203,7 @@ Json bench_json(const BenchReport& report) {
     entry["flops"] = row.cost.flops;
     entry["bytes"] = row.cost.bytes;
     entry["peak_bytes"] = row.peak_bytes;
+    if (row.model_flops > 0) entry["model_flops"] = row.model_flops;
     if (row.processor_seconds > 0) entry["processor_seconds"] = row.processor_seconds;
     if (row.primitives_made >= 0) entry["primitives_made"] = row.primitives_made;
     if (row.course_seconds.size() == 3) {

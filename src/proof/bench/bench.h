@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "config/options.h"
 #include "device/device.h"
+#include "proof/bench/step_profile.h"
 
 namespace conclave::proof {
 
@@ -16,6 +17,7 @@ struct BenchRow {
   double best_seconds = 0, median_seconds = 0;
   int64_t calls = 0;
   Cost cost;               ///< of one call
+  double model_flops = 0;  ///< steps: those of exact_step_flops()
   int64_t peak_bytes = 0;  ///< device memory beyond what stood before
   double tokens = 0;       ///< of one call; 0: not counted in tokens
   /// Layers and steps only: medians over the first, the middle and the last tenth of the calls (from 30 calls on), and
@@ -28,6 +30,7 @@ struct BenchRow {
 struct BenchReport {
   double f32_ceiling = 0, bf16_ceiling = 0;  ///< FLOP/s of products, measured before and after: the larger
   std::vector<BenchRow> rows;
+  StepProfile profile;  ///< of one more step; steps only
 };
 
 /// Names of the op families that have cases.
@@ -36,7 +39,7 @@ std::vector<std::string> bench_op_names();
 BenchReport bench_op(const std::string& name, Device& device, double seconds);
 /// One transformer layer of the model of `options`: forward, and forward with backward.
 BenchReport bench_layer(const Options& options, int64_t vocab, Device& device, double seconds);
-/// Whole training steps on random tokens.
+/// Whole training steps on random tokens, and one with every op timed.
 BenchReport bench_step(const Options& options, int64_t vocab, Device& device, double seconds);
 
 /// A table for people: time, GFLOP/s, share of the ceiling, GB/s, peak bytes, tokens/s.

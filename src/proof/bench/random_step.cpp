@@ -17,10 +17,11 @@ std::vector<MicroBatch> random_step(const Options& options, int64_t vocab, int64
   return out;
 }
 
-void one_step(Engine& engine, const std::vector<MicroBatch>& batches, int64_t step) {
+void one_step(Engine& engine, const std::vector<MicroBatch>& batches, int64_t step, double clip) {
   StepRequest request;
   request.rates = {.lr = 1e-4, .decoupled_lr = 1e-4, .weight_decay = 0.01, .step = step};
   request.check_finite = !engine.device().is_sim();
+  request.clip = clip;
   engine.train_step(batches, request);
 }
 

@@ -84,7 +84,7 @@ std::vector<double> step_times(World& world, const ParsedOptions& parsed, int64_
     const std::vector<MicroBatch> own = own_batches(engine, random_step(options, vocab, step));
     world.all().barrier("scaling");
     const Stopwatch watch;
-    one_step(engine, own, step + 1);
+    one_step(engine, own, step + 1, options.optimizer.clip_grad);
     world.all().barrier("scaling");
     if (step > 0) times.push_back(watch.seconds());
   }

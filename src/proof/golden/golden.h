@@ -28,7 +28,7 @@ struct GoldenReport {
 // read counts as failed.
 std::vector<GoldenReport> golden_data(const std::string& folder);
 std::vector<GoldenReport> golden_layout(const std::string& folder);
-std::vector<GoldenReport> golden_router(const std::string& folder);
+std::vector<GoldenReport> golden_router(const std::string& folder, const std::string& device = "cpu");
 std::vector<GoldenReport> golden_schedule(const std::string& folder);
 std::vector<GoldenReport> golden_tokenizer(const std::string& folder);
 std::vector<GoldenReport> golden_training(const std::string& folder);

@@ -69,8 +69,10 @@ class RoutingRecorder final : public Observer {
 
 class ModelCase {
  public:
-  ModelCase(const std::string& stem)
-      : json_(Json::parse(read_file(stem + ".json"), stem + ".json")), file_(stem + ".safetensors") {}
+  ModelCase(const std::string& stem, const std::string& device)
+      : json_(Json::parse(read_file(stem + ".json"), stem + ".json")),
+        file_(stem + ".safetensors"),
+        device_(make_device(device)) {}
 
   ParsedOptions parsed() const;
   /// What the case needs that is not built; empty if nothing.
@@ -81,7 +83,7 @@ class ModelCase {
  private:
   Json json_;
   SafetensorsFile file_;
-  std::unique_ptr<Device> device_ = make_device("cpu");
+  std::unique_ptr<Device> device_;
   std::unique_ptr<ProcessGroups> groups_;
   std::unique_ptr<Engine> engine_;
   Options options_;
@@ -346,12 +348,13 @@ std::string depends_on_layout(const ParsedOptions& parsed, const ParallelOptions
 /// Runs the case in the layout; what is wrong first.
 std::string run_case(const std::string& stem, ParsedOptions parsed, const ParsedOptions& layout) {
   parsed.options.parallel = layout.options.parallel;
+  parsed.options.device = layout.options.device;
   if (layout.was_given("moe-token-dispatcher-type"))
     parsed.options.moe.moe_token_dispatcher_type = layout.options.moe.moe_token_dispatcher_type;
   std::mutex mutex;
   std::string fault;
   run_job(parsed, [&](World& world, const ParsedOptions& laid_out) {
-    const std::string found = ModelCase(stem).run(world, laid_out);
+    const std::string found = ModelCase(stem, laid_out.options.device.device).run(world, laid_out);
     const std::lock_guard lock(mutex);
     fault = found;  // every rank's is the same
     return 0;
@@ -366,7 +369,7 @@ std::vector<GoldenReport> golden_model(const std::string& folder, const ParsedOp
   for (const std::string& name : case_stems(folder)) {
     try {
       const std::string stem = folder + "/" + name;
-      const ModelCase model_case(stem);
+      const ModelCase model_case(stem, layout.options.device.device);
       const ParsedOptions parsed = model_case.parsed();
       std::string skipped = model_case.missing();
       if (skipped.empty()) {

@@ -286,16 +286,15 @@ void check_pad_map(const Json& json, const Truth& truth, Device& device) {
   expect_results(truth, results, {"routing_map"}, [](const std::string&, const SafetensorsEntry&) { return 0.0; });
 }
 
-void check_case(const fs::path& path, const Json& json) {
-  const std::unique_ptr<Device> device = make_device("cpu");
+void check_case(const fs::path& path, const Json& json, Device& device) {
   const std::string& kind = json.at("kind").as_string();
   const Truth truth(fs::path(path).replace_extension(".safetensors").string());
   if (kind == "router") {
-    check_router(json, truth, *device);
+    check_router(json, truth, device);
   } else if (kind == "bias-update") {
-    check_bias_update(json, truth, *device);
+    check_bias_update(json, truth, device);
   } else if (kind == "pad-map") {
-    check_pad_map(json, truth, *device);
+    check_pad_map(json, truth, device);
   } else {
     throw NotBuilt(fmt::format("kind '{}'", kind));
   }
@@ -306,12 +305,12 @@ bool is_case(const fs::path& path, const Json& json) {
   return fs::exists(fs::path(path).replace_extension(".safetensors")) || json.contains("kind");
 }
 
-void run_case(const fs::path& path, GoldenReport& report) {
+void run_case(const fs::path& path, Device& device, GoldenReport& report) {
   const std::string name = path.stem().string();
   try {
     const Json json = Json::parse(read_file(path.string()), path.filename().string());
     if (!is_case(path, json)) return;
-    check_case(path, json);
+    check_case(path, json, device);
     ++report.passed;
   } catch (const NotBuilt& missing) {
     report.not_built.push_back({name, missing.what()});
@@ -322,13 +321,14 @@ void run_case(const fs::path& path, GoldenReport& report) {
 
 }  // namespace
 
-std::vector<GoldenReport> golden_router(const std::string& folder) {
+std::vector<GoldenReport> golden_router(const std::string& folder, const std::string& device_name) {
   GoldenReport report{"router", 0, {}, {}};
+  const std::unique_ptr<Device> device = make_device(device_name);
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder))
     if (entry.path().extension() == ".json") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) run_case(file, report);
+  for (const fs::path& file : files) run_case(file, *device, report);
   return {report};
 }
 

@@ -88,7 +88,7 @@ std::vector<GoldenFolder> golden_folders(const ParsedOptions& layout) {
       {"hf", [layout](const std::string& folder) { return golden_hf(folder, layout); }},
       {"layout", golden_layout},
       {"model", [layout](const std::string& folder) { return golden_model(folder, layout); }},
-      {"router", golden_router},
+      {"router", [layout](const std::string& folder) { return golden_router(folder, layout.options.device.device); }},
       {"schedule", golden_schedule},
       {"tokenizer", golden_tokenizer},
       {"training", golden_training},

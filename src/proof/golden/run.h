@@ -17,7 +17,8 @@ struct GoldenFolder {
   GoldenFunction run;
 };
 
-/// The folders whose form the product knows. Cases that are models run in the layout that is given.
+/// The folders whose form the product knows. Cases with tensors run on the device, and those that are
+/// models in the layout, that is given.
 std::vector<GoldenFolder> golden_folders(const ParsedOptions& layout = {});
 
 /// Runs the folders below `directory` in the order of their paths, hands each one's text to `print` as soon as it is
