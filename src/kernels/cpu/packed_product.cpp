@@ -394,6 +394,9 @@ int64_t share(int64_t size, int64_t parts, int64_t step, int64_t least, int64_t 
   return round_up(ceil_div(size, ceil_div(std::max<int64_t>(size, 1), wanted)), step);
 }
 
+/// Of a whole product: more than threads, so that these end together; not where each packs its right factor again.
+int64_t wanted_blocks(const MatmulSpec& spec) { return (packs_both(spec) ? 1 : 2) * spec.threads; }
+
 }  // namespace
 
 bool packs_itself(const MatmulSpec& spec) {
@@ -444,11 +447,11 @@ void pack_right(const MatmulSpec& spec, const void* b, void* packed) {
 }
 
 int64_t packed_scratch_bytes(const MatmulSpec& spec) {
-  return spec.threads * packed_thread_bytes(spec, packed_grid(spec, 2 * spec.threads));
+  return spec.threads * packed_thread_bytes(spec, packed_grid(spec, wanted_blocks(spec)));
 }
 
 void run_packed(const MatmulSpec& spec, const MatmulOperands& operands) {
-  const PackedGrid grid = packed_grid(spec, 2 * spec.threads);
+  const PackedGrid grid = packed_grid(spec, wanted_blocks(spec));
   const int64_t thread_bytes = packed_thread_bytes(spec, grid), tall = ceil_div(spec.m, grid.rows);
   const int64_t blocks = tall * ceil_div(spec.n, grid.columns);
   auto* scratch = static_cast<std::byte*>(operands.scratch);
