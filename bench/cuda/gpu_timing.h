@@ -5,8 +5,10 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "device/cuda/cuda_check.h"
@@ -88,6 +90,13 @@ inline std::vector<double> median_seconds(const std::vector<std::function<void()
 }
 inline double median_seconds(const std::function<void()>& run, int rounds) {
   return median_seconds(std::vector<std::function<void()>>{run}, rounds).front();
+}
+/// The same after a rest, so that no call pays with its clock for the heat of those before it; bench/peers rests too.
+inline double rested_seconds(const std::function<void()>& run, int rounds) {
+  CONCLAVE_CUDA(cudaDeviceSynchronize());
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  for (int i = 0; i < 2; ++i) run();
+  return median_seconds(run, rounds);
 }
 
 }  // namespace conclave::kernels::cuda

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <random>
 #include <vector>
 
@@ -237,17 +236,23 @@ double worst_error(const Problem& problem, const std::vector<Sample>& samples, i
   return worst;
 }
 
-std::vector<GroupedTiling> tilings(bool all_bands) {
+std::vector<GroupedTiling> tilings(GroupedKind kind, bool all_bands) {
   std::vector<GroupedTiling> list;
   for (const int width : {256, 192, 128})
     for (const Shared shared : {Shared::kNone, Shared::kLeft, Shared::kRight})
       for (const int band : {8, 16})
-        if (all_bands || band == 8) list.push_back({width, shared, band});
+        if (band == 8 || (all_bands && width == 256)) list.push_back({width, shared, band});
+  if (kind != GroupedKind::kWeightGradient) return list;
+  for (size_t i = list.size(); i-- > 0;) {
+    list.push_back(list[i]);
+    list.back().adding = Adding::kByLoads;
+  }
   return list;
 }
 const char* word(Shared shared) {
   return shared == Shared::kNone ? "none" : shared == Shared::kLeft ? "left" : "right";
 }
+const char* word(Adding adding) { return adding == Adding::kByEngine ? "engine" : "loads"; }
 const char* word(GroupedKind kind) {
   return kind == GroupedKind::kForward ? "forward" : kind == GroupedKind::kInputGradient ? "dx" : "dw";
 }
@@ -259,15 +264,15 @@ bool check_layer(const Layer& layer) {
     const Problem problem(kind, layer, true);
     problem.poison();
     const std::vector<Sample> samples = problem.samples(600);
-    for (const GroupedTiling& tiling : tilings(false)) {
+    for (const GroupedTiling& tiling : tilings(kind, false)) {
       problem.poison();
       grouped_hopper(problem.product(), tiling, nullptr);
       if (problem.sums_rows()) grouped_hopper(problem.product(), tiling, nullptr);
       CONCLAVE_CUDA(cudaDeviceSynchronize());
       const double error = worst_error(problem, samples, 2);
       if (!(error <= 1)) {
-        std::printf("WRONG %s %s width %d shared %s: error %.3g\n", layer.name, word(kind), tiling.width,
-                    word(tiling.shared), error);
+        std::printf("WRONG %s %s width %d shared %s adding %d: error %.3g\n", layer.name, word(kind), tiling.width,
+                    word(tiling.shared), static_cast<int>(tiling.adding), error);
         good = false;
       }
     }
@@ -290,33 +295,47 @@ double dense_ceiling() {
   p.a = a.data();
   p.b = b.data();
   p.c = c.data();
-  const double seconds = median_seconds([&] { dense_product(p, workspace.data(), nullptr); }, 15);
+  const double seconds = rested_seconds([&] { dense_product(p, workspace.data(), nullptr); }, 15);
   return 2.0 * kSize * kSize * kSize / seconds * 1e-12;
+}
+
+/// What adding weight gradients to memory costs by itself: sums of one row each. Bytes are read and written.
+void time_adding(Layer layer) {
+  layer.counts.assign(layer.counts.size(), 1);
+  const Problem problem(GroupedKind::kWeightGradient, layer, false);
+  const double bytes = 8.0 * static_cast<double>(layer.n * layer.k) * static_cast<double>(layer.counts.size());
+  std::printf("%-14s adding alone:", layer.name);
+  for (const int width : {256, 192, 128}) {
+    const double seconds = rested_seconds(
+        [&] {
+          grouped_hopper(problem.product(), {width, Shared::kNone, 8}, nullptr);
+        },
+        11);
+    std::printf("  %.2f TB/s, %.3f ms (%d)", bytes / seconds * 1e-12, seconds * 1e3, width);
+  }
+  std::printf("\n");
 }
 
 void time_layer(const Layer& layer, std::FILE* csv) {
   for (const GroupedKind kind : kKinds) {
     const Problem problem(kind, layer, false);
-    std::vector<GroupedTiling> list = tilings(true);
+    std::vector<GroupedTiling> list = tilings(kind, true);
     list.push_back(grouped_tiling(problem.product()));
-    std::vector<std::function<void()>> runs;
-    for (const GroupedTiling& tiling : list)
-      runs.emplace_back([&problem, tiling] { grouped_hopper(problem.product(), tiling, nullptr); });
-    const std::vector<double> seconds = median_seconds(runs, 11);
     std::vector<std::pair<double, GroupedTiling>> results;
-    for (size_t i = 0; i < list.size(); ++i) {
-      results.emplace_back(problem.flops() / seconds[i] * 1e-12, list[i]);
+    for (const GroupedTiling& tiling : list) {
+      const double seconds = rested_seconds([&] { grouped_hopper(problem.product(), tiling, nullptr); }, 11);
+      results.emplace_back(problem.flops() / seconds * 1e-12, tiling);
       if (csv != nullptr)
-        std::fprintf(csv, "%s,%s,%d,%s,%d,%.1f\n", layer.name, word(kind), list[i].width, word(list[i].shared),
-                     list[i].band, results.back().first);
+        std::fprintf(csv, "%s,%s,%d,%s,%d,%s,%.1f\n", layer.name, word(kind), tiling.width, word(tiling.shared),
+                     tiling.band, word(tiling.adding), results.back().first);
     }
     const double chosen = results.back().first;
     results.pop_back();
     std::sort(results.begin(), results.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
     std::printf("%-14s %-8s chosen %.0f ", layer.name, word(kind), chosen);
     for (size_t i = 0; i < 8; ++i)
-      std::printf("  %.0f (%d %s b%d)", results[i].first, results[i].second.width, word(results[i].second.shared),
-                  results[i].second.band);
+      std::printf("  %.0f (%d %s b%d%s)", results[i].first, results[i].second.width, word(results[i].second.shared),
+                  results[i].second.band, results[i].second.adding == Adding::kByLoads ? " loads" : "");
     std::printf("\n");
     std::fflush(stdout);
   }
@@ -340,6 +359,8 @@ int run(const char* csv_path) {
   time_layer({"qwen3 fc2", 2048, 768, uneven(128, 1024, 1)}, csv);
   time_layer({"mixtral fc1", 28672, 4096, uneven(8, 4096, 1)}, csv);
   time_layer({"mixtral fc2", 4096, 14336, uneven(8, 4096, 1)}, csv);
+  time_adding({"qwen3 fc1", 1536, 2048, uneven(128, 1024, 1)});
+  time_adding({"mixtral fc2", 4096, 14336, uneven(8, 4096, 1)});
   time_layer({"qwen3 steep", 1536, 2048, steep(128, 1024)}, csv);
   if (csv != nullptr) std::fclose(csv);
   std::printf("dense 8192 cubed: %.0f TFLOP/s\n", dense_ceiling());

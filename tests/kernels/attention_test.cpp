@@ -115,10 +115,23 @@ ref::Attention<double> reference(const Setting& s, OpValues& v, ReferenceInputs&
 }
 
 // Matrix units take their operands in the dtype: each probability, or gradient at a score, is rounded once before it
-// multiplies. The errors of a sum's terms have no common sign; `size` is the root of the sum of the terms' squares.
-Tolerance with_rounded_operands(const Setting& s, Tolerance tolerance, double size) {
-  if (s.dtype != DType::kBF16) return tolerance;
-  return {tolerance.relative + 0x1p-8, tolerance.absolute + 4 * 0x1p-8 * size};
+// multiplies, so each term of a sum may be off by 2^-8 of itself. Gives the reference somewhere to sum the terms'
+// sizes, and makes that part of them the slack of each element.
+template <typename Reference>
+void with_rounded_operands(const Setting& s, OpValues& v, Reference reference,
+                           std::initializer_list<std::pair<const char*, double * ref::Attention<double>::*>> outputs) {
+  ReferenceInputs inputs;
+  ref::Attention<double> a = ::conclave::kernels::reference(s, v, inputs);
+  std::vector<std::vector<double>> sizes;
+  for (const auto& [name, field] : outputs) {
+    sizes.emplace_back(s.dtype == DType::kBF16 ? v[name].size() : 0);
+    if (s.dtype == DType::kBF16) a.*field = sizes.back().data();
+  }
+  reference(a);
+  for (size_t i = 0; i < sizes.size() && s.dtype == DType::kBF16; ++i) {
+    for (double& one : sizes[i]) one *= 0x1p-8;
+    v.set(slack_of(outputs.begin()[i].first), std::move(sizes[i]));
+  }
 }
 
 CheckedCase forward_case(const Setting& s) {
@@ -128,7 +141,7 @@ CheckedCase forward_case(const Setting& s) {
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   add_documents(op, s);
   if (s.sink) op.input("sink", s.dtype, {s.heads}, normal());
-  op.output("out", s.dtype, s.out(), with_rounded_operands(s, sum_rounding(s.dtype, 24), 0.5));
+  op.output("out", s.dtype, s.out(), sum_rounding(s.dtype, 24));
   if (s.documents != Documents::kUnseen) {
     op.output("lse", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
     if (s.maximum) op.output("max_logit", DType::kF32, s.lse(), rounding(DType::kF32, 16, 2));
@@ -147,8 +160,7 @@ CheckedCase forward_case(const Setting& s) {
                                .sink = t.optional("sink")});
   };
   checked.reference = [s](OpValues& v) {
-    ReferenceInputs inputs;
-    ref::attention_forward(reference(s, v, inputs));
+    with_rounded_operands(s, v, ref::attention_forward<double>, {{"out", &ref::Attention<double>::out_sizes}});
   };
   return checked;
 }
@@ -162,17 +174,10 @@ CheckedCase backward_case(const Setting& s) {
   op.input("q", s.dtype, s.q(), normal()).input("k", s.dtype, s.k(), normal()).input("v", s.dtype, s.v(), normal());
   op.input("lse", DType::kF32, s.lse(), uniform(3, 4));
   add_documents(op, s);
-  // Probabilities are e^(score - lse), about 0.08 in the root of the mean square; gradients at scores that times
-  // (dout . v - dout . out) times the scale.
-  const double slope = 1.5 * std::sqrt(static_cast<double>(s.value_size)) * s.scale;
-  const auto sums = [&](int64_t terms, double size) {
-    const double root = std::sqrt(static_cast<double>(std::max<int64_t>(terms, 1)));
-    return with_rounded_operands(s, sum_rounding(s.dtype, 8 + terms), 0.08 * size * root);
-  };
   const int64_t rows = s.queries / 2 * (s.heads / s.groups);
-  op.output("dq", s.dtype, s.q(), sums(s.keys / 2, slope));
-  op.output("dk", s.dtype, s.k(), sums(rows, slope));
-  op.output("dv", s.dtype, s.v(), sums(rows, 1));
+  op.output("dq", s.dtype, s.q(), sum_rounding(s.dtype, 8 + s.keys / 2));
+  op.output("dk", s.dtype, s.k(), sum_rounding(s.dtype, 8 + rows));
+  op.output("dv", s.dtype, s.v(), sum_rounding(s.dtype, 8 + rows));
   if (s.sink) {
     op.input("sink", s.dtype, {s.heads}, normal());
     op.in_out("dsink", DType::kF32, {s.heads}, normal(), sum_rounding(DType::kF32, 8 + s.batch * s.queries));
@@ -194,8 +199,9 @@ CheckedCase backward_case(const Setting& s) {
                                 .dsink = t.optional("dsink")});
   };
   checked.reference = [s](OpValues& v) {
-    ReferenceInputs inputs;
-    ref::attention_backward(reference(s, v, inputs));
+    using Attention = ref::Attention<double>;
+    with_rounded_operands(s, v, ref::attention_backward<double>,
+                          {{"dq", &Attention::dq_sizes}, {"dk", &Attention::dk_sizes}, {"dv", &Attention::dv_sizes}});
   };
   return checked;
 }

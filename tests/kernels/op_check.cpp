@@ -82,11 +82,14 @@ std::string coordinate(const Shape& shape, int64_t flat) {
   return "[" + out + "]";
 }
 
-std::optional<std::string> compare(const OpBuffer& buffer, const std::vector<double>& got,
-                                   const std::vector<double>& want) {
+std::optional<std::string> compare(const OpBuffer& buffer, const std::vector<double>& got, OpValues& values) {
+  const std::vector<double>& want = values[buffer.name];
+  const double* const slack = values.data(slack_of(buffer.name));
+
   int64_t bad = 0, first = -1;
   for (size_t i = 0; i < got.size(); ++i) {
-    const double limit = buffer.tolerance.absolute + buffer.tolerance.relative * std::fabs(want[i]);
+    const double more = slack != nullptr ? slack[i] : 0;
+    const double limit = buffer.tolerance.absolute + buffer.tolerance.relative * std::fabs(want[i]) + more;
     // Written so that NaN on either side is bad; infinities must be equal.
     const bool good = std::isfinite(want[i]) ? std::fabs(got[i] - want[i]) <= limit : got[i] == want[i];
     if (good) continue;
@@ -99,7 +102,8 @@ std::optional<std::string> compare(const OpBuffer& buffer, const std::vector<dou
       "{}{} = {:.9g}, reference says {:.9g}; difference {:.3g}, tolerance {:.3g} + {:.3g} relative; {} of {} "
       "elements are off",
       buffer.name, coordinate(buffer.shape, first), std::isnan(got[at]) ? std::fabs(got[at]) : got[at], want[at],
-      got[at] - want[at], buffer.tolerance.absolute, buffer.tolerance.relative, bad, got.size());
+      got[at] - want[at], buffer.tolerance.absolute + (slack != nullptr ? slack[at] : 0), buffer.tolerance.relative,
+      bad, got.size());
 }
 
 using GuardedTensors = std::map<std::string, std::unique_ptr<GuardedTensor>>;
@@ -155,7 +159,7 @@ std::optional<std::string> check_run(const CheckedCase& checked, OpValues& want,
                          *at < 0 ? "before" : "after");
     if (buffer.role == BufferRole::kInput) {
       if (one.bytes() != before[buffer.name]) return fmt::format("{}: an input was changed", buffer.name);
-    } else if (auto text = compare(buffer, read_values(one.tensor()), want[buffer.name])) {
+    } else if (auto text = compare(buffer, read_values(one.tensor()), want)) {
       return text;
     }
   }

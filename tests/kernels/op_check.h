@@ -41,9 +41,14 @@ class OpValues {
   std::map<std::string, std::vector<double>> lists_;
 };
 
+/// The values under which a reference leaves how much more than its tolerance each element of an output may be off:
+/// what rounding costs that depends on the element's own terms.
+inline std::string slack_of(const std::string& output) { return output + ".slack"; }
+
 struct CheckedCase {
   OpCase op;
-  /// Computes every output from the inputs. Outputs are there with their size: kOutput as zeros, kInOut as given.
+  /// Computes every output from the inputs. Outputs are there with their size: kOutput as zeros, kInOut as given. May
+  /// leave slack_of(output).
   std::function<void(OpValues&)> reference;
 };
 

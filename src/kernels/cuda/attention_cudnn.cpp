@@ -29,13 +29,10 @@ using Graph = fe::graph::Graph;
 using TensorSizes = std::vector<int64_t>;
 using Node = std::shared_ptr<fe::graph::Tensor_attributes>;
 
-/// Deterministic gradients hold the gradient at the scores of the heads at work: heads are taken in parts of this much.
-constexpr int64_t kMostScoreBytes = int64_t{512} << 20;
-
 enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv };
 
 /// What a plan depends on. Heads and sequences are those of one part.
-using Key = std::array<int64_t, 14>;
+using Key = std::array<int64_t, 15>;
 
 struct Part {
   int64_t batch, groups;  ///< sequences and key heads of one call
@@ -44,10 +41,10 @@ struct Part {
 Part part_of(const LibraryAttention& a, AttentionPass pass) {
   if (pass == AttentionPass::kForward || !a.deterministic) return {a.batch, a.groups};
   const int64_t per_group = a.heads / a.groups * round_up(a.queries, 64) * round_up(a.keys, 128) * 2;
-  if (per_group * a.groups * a.batch <= kMostScoreBytes) return {a.batch, a.groups};
+  if (per_group * a.groups * a.batch <= a.most_score_bytes) return {a.batch, a.groups};
   int64_t groups = 1;
   for (int64_t g = 1; g <= a.groups; ++g)
-    if (a.groups % g == 0 && g * per_group <= kMostScoreBytes) groups = g;
+    if (a.groups % g == 0 && g * per_group <= a.most_score_bytes) groups = g;
   return {1, groups};
 }
 
@@ -65,6 +62,7 @@ Key key_of(const LibraryAttention& a, AttentionPass pass) {
           a.window,
           a.lse != nullptr ? 1 : 0,
           a.deterministic ? 1 : 0,
+          a.most_score_bytes,
           std::bit_cast<int32_t>(a.scale)};
 }
 
@@ -208,8 +206,9 @@ class Library {
     }
     plan.graph = graph;
     plan.workspace = graph->get_workspace_size();
-    log_info("attention {} {}x{} heads of {}/{}, {} queries, {} keys: by cuDNN, scratch {}", name, a.heads, a.groups,
-             a.size, a.value_size, a.queries, a.keys, human_bytes(plan.workspace));
+    log_info("attention {} {}x{} heads of {}/{}, {} queries, {} keys: by cuDNN, plan 1 of {}, scratch {}", name,
+             a.heads, a.groups, a.size, a.value_size, a.queries, a.keys, graph->get_execution_plan_count(),
+             human_bytes(plan.workspace));
     return plan;
   }
 

@@ -12,6 +12,8 @@ struct LibraryAttention {
   int64_t batch = 0, heads = 0, groups = 0, queries = 0, keys = 0, key_stride = 0, size = 0, value_size = 0;
   bool causal = true;
   bool deterministic = true;  ///< backward: the same bits in every run; costs scratch and time
+  /// Such gradients hold the gradients at the scores of the heads at work: heads are taken in parts of this much.
+  int64_t most_score_bytes = int64_t{512} << 20;
   int64_t window = 0;
   float scale = 1;
   const void* q = nullptr;

@@ -113,9 +113,9 @@ uint32_t alignment(const void* pointer) {
 }
 
 /// Everything that the choice of a kernel depends on.
-using Key = std::array<int64_t, 17>;
+using Key = std::array<int64_t, 18>;
 
-Key key_of(const DenseProduct& p, bool with_bias) {
+Key key_of(const DenseProduct& p, bool with_bias, int64_t workspace_bytes) {
   return {p.m,
           p.n,
           p.k,
@@ -132,7 +132,8 @@ Key key_of(const DenseProduct& p, bool with_bias) {
           alignment(p.b),
           alignment(p.c),
           with_bias ? alignment(p.bias) : 0,
-          tf32_is_allowed};
+          tf32_is_allowed,
+          workspace_bytes};
 }
 
 struct Plan {
@@ -142,14 +143,19 @@ struct Plan {
   bool found = false;  ///< or the library has no kernel for this
 };
 
+struct Workspace {
+  void* memory;
+  int64_t bytes;
+};
+
 class Library {
  public:
   Library() { check(blas().create(&handle_), "create"); }
 
   /// False where the library has no kernel for it.
-  bool run(const DenseProduct& p, const void* bias, void* workspace, cudaStream_t stream) {
+  bool run(const DenseProduct& p, const void* bias, const Workspace& workspace, cudaStream_t stream) {
     const std::lock_guard lock(mutex_);
-    const Plan& plan = plan_of(p, bias);
+    const Plan& plan = plan_of(p, bias, workspace.bytes);
     if (!plan.found) return false;
     if (bias != nullptr) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     const double one = 1, none = 0;
@@ -158,8 +164,8 @@ class Library {
     const void* const alpha = f64 ? static_cast<const void*>(&one) : &one_f;
     const void* const beta = f64 ? static_cast<const void*>(p.add ? &one : &none) : (p.add ? &one_f : &none_f);
     check(blas().matmul(handle_, plan.operation.get(), alpha, p.b, plan.b.get(), p.a, plan.a.get(), beta, p.c,
-                        plan.c.get(), p.c, plan.c.get(), &plan.algorithm, workspace,
-                        static_cast<size_t>(kDenseWorkspaceBytes), stream),
+                        plan.c.get(), p.c, plan.c.get(), &plan.algorithm, workspace.memory,
+                        static_cast<size_t>(workspace.bytes), stream),
           "matmul");
     return true;
   }
@@ -172,14 +178,15 @@ class Library {
   }
 
  private:
-  const Plan& plan_of(const DenseProduct& p, const void* bias) {
-    const Key key = key_of(p, bias != nullptr);
+  const Plan& plan_of(const DenseProduct& p, const void* bias, int64_t workspace_bytes) {
+    const Key key = key_of(p, bias != nullptr, workspace_bytes);
     const auto found = plans_.find(key);
-    return found != plans_.end() ? found->second : plans_.emplace(key, make_plan(p, bias)).first->second;
+    return found != plans_.end() ? found->second
+                                 : plans_.emplace(key, make_plan(p, bias, workspace_bytes)).first->second;
   }
 
   // C^T = op(B)^T op(A)^T in the library's columns, so b goes first.
-  Plan make_plan(const DenseProduct& p, const void* bias) {
+  Plan make_plan(const DenseProduct& p, const void* bias, int64_t workspace_bytes) {
     Plan plan;
     cublasLtMatmulDesc_t made = nullptr;
     check(blas().matmul_desc_create(&made, compute_type(p.in), p.in == DType::kF64 ? CUDA_R_64F : CUDA_R_32F),
@@ -199,20 +206,20 @@ class Library {
     int results = 0;
     const cublasStatus_t status =
         blas().matmul_algo_get_heuristic(handle_, plan.operation.get(), plan.b.get(), plan.a.get(), plan.c.get(),
-                                         plan.c.get(), preference(p).get(), 1, &result, &results);
+                                         plan.c.get(), preference(p, workspace_bytes).get(), 1, &result, &results);
     plan.found = status == CUBLAS_STATUS_SUCCESS && results == 1;
     plan.algorithm = result.algo;
     return plan;
   }
 
-  static Preference preference(const DenseProduct& p) {
+  static Preference preference(const DenseProduct& p, int64_t workspace_bytes) {
     cublasLtMatmulPreference_t made = nullptr;
     check(blas().matmul_preference_create(&made), "preference");
     Preference preference(made);
-    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kDenseWorkspaceBytes));
+    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes));
     // Parts of a sum are added up in the workspace, in a fixed order and in f32. The library rounds such a sum before
     // it adds to it: where that would be one rounding too many, there are no parts.
-    const bool in_parts = p.out != DType::kBF16 || (!p.add && p.bias == nullptr);
+    const bool in_parts = p.out != DType::kBF16 || p.bias == nullptr;
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
         static_cast<uint32_t>(in_parts ? CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE : CUBLASLT_REDUCTION_SCHEME_NONE));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(p.b));
@@ -269,20 +276,52 @@ PlainProduct plain_of(const DenseProduct& p) {
   return plain;
 }
 
+void overwrite_or_add(const DenseProduct& p, const Workspace& workspace, cudaStream_t stream) {
+  if (library().run(p, p.bias, workspace, stream)) return;
+  // A second rounding by a bias of its own launch is one too many for narrow outputs.
+  const bool exact_bias = p.bias != nullptr && p.out != DType::kBF16;
+  if (exact_bias && library().run(p, nullptr, workspace, stream)) return add_row_bias(plain_of(p), stream);
+  plain_product(plain_of(p), stream);
+}
+
+/// Adds to bf16: kernels of the library may round a product before they add it to what is there. So products
+/// of some rows at a time go to the workspace in f32, and sums are rounded once.
+void add_to_narrow(const DenseProduct& p, const Workspace& workspace, cudaStream_t stream) {
+  const int64_t library_bytes = workspace.bytes / 4, row_bytes = p.n * static_cast<int64_t>(sizeof(float));
+  const int64_t most = (workspace.bytes - library_bytes) / row_bytes;
+  if (most == 0) return plain_product(plain_of(p), stream);
+  auto* const sums = static_cast<uint8_t*>(workspace.memory) + library_bytes;
+  for (int64_t first = 0; first < p.m; first += most) {
+    DenseProduct part = p;
+    part.out = DType::kF32;
+    part.add = false;
+    part.m = std::min(most, p.m - first);
+    part.a = static_cast<const uint8_t*>(p.a) + first * (p.transpose_a ? 1 : p.lda) * dtype_size(p.in);
+    part.c = sums;
+    part.ldc = p.n;
+    overwrite_or_add(part, {workspace.memory, library_bytes}, stream);
+    add_rounded({.sums = reinterpret_cast<const float*>(sums),
+                 .c = static_cast<uint8_t*>(p.c) + first * p.ldc * dtype_size(p.out),
+                 .rows = part.m,
+                 .n = p.n,
+                 .c_row = p.ldc},
+                stream);
+  }
+}
+
 }  // namespace
 
 void dense_product(const DenseProduct& p, void* workspace, cudaStream_t stream) {
   if (p.m == 0 || p.n == 0) return;
-  // The library rounds bf16 outputs twice that have both a bias and what was there added.
-  const bool narrow = p.out == DType::kBF16;
-  if (p.k == 0 || (narrow && p.add && p.bias != nullptr)) return plain_product(plain_of(p), stream);
+  if (p.k == 0) return plain_product(plain_of(p), stream);
   CONCLAVE_CHECK(reinterpret_cast<uintptr_t>(workspace) % kDenseWorkspaceAlignment == 0,
                  "[kernels/cuda] the workspace of a product stands at {}", workspace);
-  if (library().run(p, p.bias, workspace, stream)) return;
-  // A second rounding by a bias of its own launch is one too many for narrow outputs.
-  const bool exact_bias = p.bias != nullptr && !narrow;
-  if (exact_bias && library().run(p, nullptr, workspace, stream)) return add_row_bias(plain_of(p), stream);
-  plain_product(plain_of(p), stream);
+  const Workspace whole{workspace, kDenseWorkspaceBytes};
+  if (p.out == DType::kBF16 && p.add) {
+    add_to_narrow(p, whole, stream);
+  } else {
+    overwrite_or_add(p, whole, stream);
+  }
 }
 
 void allow_tf32(bool allowed) { tf32_is_allowed = allowed; }

@@ -23,18 +23,35 @@ class Consumer {
     if constexpr (Shape::kWork == Work::kTurns) {
       take_turns(walk);
     } else {
-      Tile tile;
-      while (walk.next(tile)) {
-        const int valid = tile.height - tile.top - group_ * 64;
-        multiply_tile(tile, valid);
-        if (valid > 0) store_half(tile, sums_[0], group_, valid);
-      }
+      take_halves(walk);
     }
     if (thread_ == 0) hopper::wait_for_stores<0>();
   }
 
  private:
-  static constexpr int kColumns = Shape::kWidth / 2;  ///< accumulators of 64 rows, per thread
+  /// Accumulators of 64 rows, per thread. They live for one tile: what is left of them at its end would have to be
+  /// moved while the matrix units write, for which the compiler makes every product wait for the one before.
+  using Sums = float[Shape::kWidth / 2];
+
+  /// Both warpgroups multiply 64 rows of every tile.
+  __device__ __forceinline__ void take_halves(TileWalk<Shape>& walk) {
+    Tile tile;
+    bool more = walk.next(tile);
+    while (more) {
+      const Tile now = tile;
+      const int valid = now.height - now.top - group_ * 64;
+      // The way to the next tile is looked up while the last products of this one run.
+      const auto look_ahead = [&] { more = walk.next(tile); };
+      if (valid > 0) {
+        Sums sums[1];
+        multiply_halves(now, sums, look_ahead);
+        store_half(now, sums[0], group_, valid);
+      } else {
+        pass_over(now);
+        look_ahead();
+      }
+    }
+  }
 
   /// A warpgroup multiplies in its turn, and stores while the other one multiplies.
   __device__ __forceinline__ void take_turns(TileWalk<Shape>& walk) {
@@ -48,9 +65,10 @@ class Consumer {
       }
       await_turn();
       const int valid = tile.height - tile.top;
-      multiply_tile(tile, valid);
-      if (valid > 0) store_half(tile, sums_[0], 0, valid);
-      if (valid > 64) store_half(tile, sums_[Shape::kHalves - 1], 1, valid - 64);
+      Sums sums[2];
+      multiply_halves(tile, sums, [&] { give_turn(1 - group_); });
+      if (valid > 0) store_half(tile, sums[0], 0, valid);
+      if (valid > 64) store_half(tile, sums[1], 1, valid - 64);
     }
     if (turn == group_) await_turn();  // every turn that is given is taken
   }
@@ -65,45 +83,39 @@ class Consumer {
     }
   }
 
-  /// `valid`: rows of ours that exist.
-  __device__ __forceinline__ void multiply_tile(const Tile& tile, int valid) {
-    if (valid <= 0) {
-      multiply_halves<0>(tile);
-    } else if (Shape::kHalves == 1 || valid <= 64) {
-      multiply_halves<1>(tile);
-    } else {
-      multiply_halves<Shape::kHalves>(tile);
+  /// A tile without rows of ours.
+  __device__ __forceinline__ void pass_over(const Tile& tile) {
+#pragma unroll 1
+    for (int along = 0; along < tile.depth; along += Shape::kDepth) {
+      hopper::barrier_wait(memory_.full + at_.stage, at_.phase);
+      release(at_.stage);
+      at_.advance();
     }
   }
 
-  template <int kActive>
-  __device__ __forceinline__ void multiply_halves(const Tile& tile) {
+  /// Calls `meanwhile` when all products are started.
+  template <int kActive, typename Meanwhile>
+  __device__ __forceinline__ void multiply_halves(const Tile& tile, Sums (&sums)[kActive], Meanwhile meanwhile) {
     int previous = -1;
 #pragma unroll 1
     for (int along = 0; along < tile.depth; along += Shape::kDepth) {
       hopper::barrier_wait(memory_.full + at_.stage, at_.phase);
-      if constexpr (kActive > 0) {
-        if (Shape::kSumsRows && tile.depth - along < Shape::kDepth) clear_rows(at_.stage, tile.depth - along);
-        multiply_stage<kActive>(at_.stage, along);
-        hopper::products_wait<1>();
-        if (previous >= 0) release(previous);
-        previous = at_.stage;
-      } else {
-        release(at_.stage);
-      }
+      if (Shape::kSumsRows && tile.depth - along < Shape::kDepth) clear_rows(at_.stage, tile.depth - along);
+      multiply_stage<kActive>(sums, at_.stage, along);
+      hopper::products_wait<1>();
+      if (previous >= 0) release(previous);
+      previous = at_.stage;
       at_.advance();
     }
-    if constexpr (Shape::kWork == Work::kTurns) give_turn(1 - group_);
-    if constexpr (kActive > 0) {
-      hopper::products_wait<0>();
+    meanwhile();
+    hopper::products_wait<0>();
 #pragma unroll
-      for (int h = 0; h < kActive; ++h) hopper::hold(sums_[h]);
-      if (previous >= 0) release(previous);
-    }
+    for (int h = 0; h < kActive; ++h) hopper::hold(sums[h]);
+    if (previous >= 0) release(previous);
   }
 
   template <int kActive>
-  __device__ __forceinline__ void multiply_stage(int stage, int along) {
+  __device__ __forceinline__ void multiply_stage(Sums (&sums)[kActive], int stage, int along) {
     const uint32_t left_address =
         hopper::shared_address(memory_.left(stage)) + (Shape::kWork == Work::kHalves ? group_ * 8192 : 0);
     const uint64_t left = hopper::tile_descriptor(left_address, 1024, Shape::kLeftTurned ? 8192 : 16);
@@ -117,7 +129,7 @@ class Consumer {
 #pragma unroll
       for (int h = 0; h < kActive; ++h) {
         const uint64_t left_at = left + (i * (Shape::kLeftTurned ? 2048 : 32) + h * 8192) / 16;
-        hopper::multiply<Shape::kLeftTurned, Shape::kRightTurned>(sums_[h], left_at, right_at, along + i);
+        hopper::multiply<Shape::kLeftTurned, Shape::kRightTurned>(sums[h], left_at, right_at, along + i);
       }
     }
     hopper::products_close();
@@ -157,22 +169,23 @@ class Consumer {
   }
 
   /// 64 rows of a tile, from row 64 * half on, of which `valid` exist.
-  __device__ __forceinline__ void store_half(const Tile& tile, float (&sums)[kColumns], int half, int valid) {
+  __device__ __forceinline__ void store_half(const Tile& tile, Sums& sums, int half, int valid) {
     if constexpr (Shape::kSumsRows) {
-      add_sums(tile, sums, half);
+      args_.adding == Adding::kByEngine ? add_sums(tile, sums, half) : add_by_loads(tile, sums, half);
     } else {
-      if (args_.bias != nullptr) add_bias(tile, sums);
+      if (Shape::kKind == GroupedKind::kForward && args_.bias != nullptr) add_bias(tile, sums);
       store_rows(tile, sums, half, valid);
     }
   }
 
-  __device__ __forceinline__ void add_bias(const Tile& tile, float (&sums)[kColumns]) {
+  __device__ __forceinline__ void add_bias(const Tile& tile, Sums& sums) {
     const __nv_bfloat16* const bias = args_.bias + static_cast<int64_t>(tile.expert) * args_.width;
 #pragma unroll
     for (int j = 0; j < Shape::kWidth / 8; ++j) {
       const int column = tile.left + j * 8 + thread_ % 4 * 2;
-      if (column >= args_.width) break;
-      const float2 value = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(bias + column));
+      const bool inside = column < args_.width;  // not a way out of the loop: see Sums
+      const float2 value =
+          inside ? __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(bias + column)) : make_float2(0, 0);
       sums[j * 4] += value.x;
       sums[j * 4 + 1] += value.y;
       sums[j * 4 + 2] += value.x;
@@ -180,13 +193,13 @@ class Consumer {
     }
   }
 
-  static __device__ __forceinline__ uint32_t packed(const float (&sums)[kColumns], int index) {
+  static __device__ __forceinline__ uint32_t packed(const Sums& sums, int index) {
     const __nv_bfloat162 pair = __floats2bfloat162_rn(sums[index], sums[index + 1]);
     return *reinterpret_cast<const uint32_t*>(&pair);
   }
 
   /// bf16, 64 columns at a time: by the copy engine where all 64 rows are ours, else row by row.
-  __device__ __forceinline__ void store_rows(const Tile& tile, const float (&sums)[kColumns], int half, int valid) {
+  __device__ __forceinline__ void store_rows(const Tile& tile, const Sums& sums, int half, int valid) {
     const int lane = thread_ % 32, row = thread_ / 32 * 16 + lane % 16;
     const int first_row = tile.first_row + tile.top + half * 64;
 #pragma unroll
@@ -221,7 +234,7 @@ class Consumer {
   }
 
   /// f32, 32 columns at a time, added by the copy engine.
-  __device__ __forceinline__ void add_sums(const Tile& tile, const float (&sums)[kColumns], int half) {
+  __device__ __forceinline__ void add_sums(const Tile& tile, const Sums& sums, int half) {
     const int lane = thread_ % 32, row = thread_ / 32 * 16 + lane / 4;
 #pragma unroll
     for (int c = 0; c < Shape::kWidth / 32; ++c) {
@@ -243,13 +256,39 @@ class Consumer {
     }
   }
 
+  /// f32, by loads and stores, some of them at a time: four threads have the 32 bytes of a sector.
+  __device__ __forceinline__ void add_by_loads(const Tile& tile, const Sums& sums, int half) {
+    constexpr int kAtOnce = Shape::kWidth == 192 ? 4 : 8;
+    const int lane = thread_ % 32, column = tile.left + lane % 4 * 2;
+    const int row = tile.top + half * 64 + thread_ / 32 * 16 + lane / 4;
+#pragma unroll
+    for (int part = 0; part < 2; ++part) {
+      if (row + part * 8 >= tile.height) break;
+      const int64_t at_row = static_cast<int64_t>(tile.expert) * tile.height + row + part * 8;
+      auto* const place = reinterpret_cast<float2*>(args_.sums + at_row * args_.width + column);
+      const int columns = args_.width - column;
+#pragma unroll
+      for (int first = 0; first < Shape::kWidth / 8; first += kAtOnce) {
+        float2 had[kAtOnce];
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i)
+          if ((first + i) * 8 < columns) had[i] = __ldcs(place + (first + i) * 4);
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          const int at = (first + i) * 4 + part * 2;
+          if ((first + i) * 8 < columns)
+            __stcs(place + (first + i) * 4, make_float2(had[i].x + sums[at], had[i].y + sums[at + 1]));
+        }
+      }
+    }
+  }
+
   const TileMemory<Shape>& memory_;
   const CUtensorMap* out_map_;
   const TileArgs& args_;
   int group_, thread_;
   int next_piece_ = 0;
   RingPlace<Shape::kStages> at_;
-  float sums_[Shape::kHalves][kColumns];
 };
 
 template <typename Shape>

@@ -11,17 +11,21 @@ bool grouped_hopper_serves(const GroupedProduct& p) {
          reinterpret_cast<uintptr_t>(p.bias) % 4 == 0;
 }
 
-// Larger tiles and shared operands save traffic to the L2 cache, which bounds the speed; short sums and outputs in f32
-// gain by storing while the next tile is multiplied. Two tiles of rows share weights only where groups are long enough
-// not to leave the lower one empty often.
+// Larger tiles and shared operands save traffic to the L2 cache, which bounds the speed. Two tiles of rows share
+// weights only where groups are long enough not to leave the lower one empty often; two tiles of columns share rows
+// where there is an even number of them. Weight gradients are stored in f32: there it pays to store while the next tile
+// is multiplied (192 columns), unless tiles of 192 waste columns and the sums are long.
 GroupedTiling grouped_tiling(const GroupedProduct& p) {
-  const int64_t width = p.kind == GroupedKind::kForward ? p.n : p.k, rows = p.rows / p.experts;
-  const bool long_groups = rows >= 2048 || p.kind == GroupedKind::kWeightGradient;
-  GroupedTiling tiling{256, long_groups ? Shared::kRight : Shared::kLeft, 8};
-  const int64_t depth = p.kind == GroupedKind::kForward ? p.k : p.kind == GroupedKind::kInputGradient ? p.n : rows;
-  if (depth <= 2048) tiling.width = width % 192 == 0 ? 192 : 128;
-  if (width <= 256) tiling = {width <= 128 ? 128 : 256, Shared::kNone, 8};
-  return tiling;
+  const int64_t width = p.kind == GroupedKind::kForward ? p.n : p.k;
+  const bool long_groups = p.rows / p.experts >= 2048;
+  if (width <= 128) return {128, Shared::kNone, 8};
+  if (p.kind == GroupedKind::kWeightGradient) {
+    const bool fits = (width + 191) / 192 * 192 * 50 <= width * 51;
+    if (fits || !long_groups) return {192, long_groups ? Shared::kNone : Shared::kRight, 16};
+    return {256, Shared::kNone, 16};
+  }
+  if (long_groups) return {256, Shared::kRight, 8};
+  return {256, p.kind == GroupedKind::kForward && width % 512 == 0 ? Shared::kLeft : Shared::kNone, 16};
 }
 
 void grouped_hopper(const GroupedProduct& p, const GroupedTiling& tiling, cudaStream_t stream) {

@@ -30,12 +30,17 @@ enum class Shared { kNone, kLeft, kRight };
 /// whole tiles in turn, so that one stores while the other multiplies.
 enum class Work { kHalves, kTurns };
 
-/// How a product is cut: tiles of 128 x width, walked in bands of `band` tiles of 128 rows. Built are 256 in halves,
-/// 192 and 128 in turns.
+/// How weight gradients are added to memory: by the copy engine, whose additions are made in the L2 cache, or by loads
+/// and stores.
+enum class Adding { kByEngine, kByLoads };
+
+/// How a product is cut: tiles of 128 x width (256, 192 or 128), walked in bands of `band` tiles of 128 rows. Weight
+/// gradients with 192 or 128 columns are made in turns, the rest in halves.
 struct GroupedTiling {
   int width = 256;
   Shared shared = Shared::kNone;
   int band = 16;
+  Adding adding = Adding::kByEngine;
 };
 
 /// The tiling that is fastest for these sizes.

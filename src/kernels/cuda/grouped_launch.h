@@ -38,6 +38,7 @@ TileArgs tile_args(const GroupedProduct& p, const GroupedTiling& tiling) {
   args.out = static_cast<__nv_bfloat16*>(p.out);
   args.experts = static_cast<int>(p.experts);
   args.band = tiling.band;
+  args.adding = tiling.adding;
   switch (p.kind) {
     case GroupedKind::kForward:
       args.width = static_cast<int>(p.n);
@@ -48,6 +49,7 @@ TileArgs tile_args(const GroupedProduct& p, const GroupedTiling& tiling) {
       args.depth = static_cast<int>(p.n);
       break;
     case GroupedKind::kWeightGradient:
+      args.sums = static_cast<float*>(p.out);
       args.height = static_cast<int>(p.n);
       args.width = static_cast<int>(p.k);
       break;

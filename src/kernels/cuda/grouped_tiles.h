@@ -16,7 +16,7 @@ struct TileShape {
   static constexpr GroupedKind kKind = kind;
   static constexpr Shared kShared = shared;
   static constexpr int kHeight = 128, kWidth = width, kDepth = 64;
-  static constexpr Work kWork = width == 256 ? Work::kHalves : Work::kTurns;
+  static constexpr Work kWork = kind == GroupedKind::kWeightGradient && width < 256 ? Work::kTurns : Work::kHalves;
   static constexpr int kHalves = kWork == Work::kTurns ? 2 : 1;   ///< of a tile, for one warpgroup
   static constexpr int kReaders = kWork == Work::kTurns ? 1 : 2;  ///< warpgroups that read a stage
   static constexpr bool kSumsRows = kind == GroupedKind::kWeightGradient;
@@ -39,6 +39,8 @@ struct TileArgs {
   const int64_t* offsets = nullptr;
   const __nv_bfloat16* bias = nullptr;
   __nv_bfloat16* out = nullptr;
+  float* sums = nullptr;  ///< out of weight gradients
+  Adding adding = Adding::kByEngine;
   int experts = 0;
   int height = 0;  ///< of an expert's output; 0: its rows
   int width = 0;   ///< of the output

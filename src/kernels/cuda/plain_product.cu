@@ -132,6 +132,26 @@ __global__ void bias_rows(const PlainProduct p) {
   }
 }
 
+/// Eight elements per thread where rows allow, so that memory is read in whole sectors.
+template <int kAtOnce>
+__global__ void rounded_sums(const RoundedSums add) {
+  const int64_t units = add.n / kAtOnce, count = add.rows * units;
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < count;
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+    const int64_t row = i / units, column = i % units * kAtOnce;
+    auto* const to = static_cast<__nv_bfloat16*>(add.c) + row * add.c_row + column;
+    const float* const from = add.sums + row * add.n + column;
+    struct alignas(kAtOnce * 2) Narrow {
+      __nv_bfloat16 value[kAtOnce];
+    } narrow = *reinterpret_cast<const Narrow*>(to);
+    const struct alignas(kAtOnce * 4) Wide { float value[kAtOnce]; } wide = *reinterpret_cast<const Wide*>(from);
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j)
+      narrow.value[j] = __float2bfloat16_rn(__bfloat162float(narrow.value[j]) + wide.value[j]);
+    *reinterpret_cast<Narrow*>(to) = narrow;
+  }
+}
+
 /// One block per expert and 32 columns: eight rows at a time, then the eight sums in order.
 template <typename In>
 __global__ void __launch_bounds__(kThreads) column_sums(const ColumnSums s) {
@@ -182,6 +202,15 @@ void add_row_bias(const PlainProduct& p, cudaStream_t stream) {
   with_types(p.in, p.out, [&](auto in, auto out, auto sum) {
     bias_rows<decltype(in), decltype(out), decltype(sum)><<<blocks, kThreads, 0, stream>>>(p);
   });
+  CONCLAVE_CUDA(cudaGetLastError());
+}
+
+void add_rounded(const RoundedSums& add, cudaStream_t stream) {
+  if (add.rows == 0 || add.n == 0) return;
+  const bool aligned = add.n % 8 == 0 && add.c_row % 8 == 0 && reinterpret_cast<uintptr_t>(add.c) % 16 == 0;
+  const int64_t units = add.rows * add.n / (aligned ? 8 : 1);
+  const auto blocks = static_cast<unsigned>(std::min<int64_t>((units + kThreads - 1) / kThreads, 4096));
+  (aligned ? rounded_sums<8> : rounded_sums<1>)<<<blocks, kThreads, 0, stream>>>(add);
   CONCLAVE_CUDA(cudaGetLastError());
 }
 

@@ -32,6 +32,14 @@ void plain_product(const PlainProduct& product, cudaStream_t stream);
 /// c [m,n] += bias [n], rows c_row apart.
 void add_row_bias(const PlainProduct& product, cudaStream_t stream);
 
+/// c [rows,N] bf16 += sums [rows,N] f32, rounded once; rows of c are c_row elements apart.
+struct RoundedSums {
+  const float* sums = nullptr;
+  void* c = nullptr;
+  int64_t rows = 0, n = 0, c_row = 0;
+};
+void add_rounded(const RoundedSums& add, cudaStream_t stream);
+
 /// sums [E,N] f32 += column sums of each expert's rows of `rows` [P,N], `leading` elements apart. Without offsets there
 /// is one group of `count` rows.
 struct ColumnSums {

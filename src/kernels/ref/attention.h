@@ -32,6 +32,8 @@ struct Attention {
   T* dk = nullptr;
   T* dv = nullptr;
   T* dsink = nullptr;  ///< added to; optional
+  /// Sums of the sizes of the terms of out, dq, dk and dv, added to; all or none.
+  T *out_sizes = nullptr, *dq_sizes = nullptr, *dk_sizes = nullptr, *dv_sizes = nullptr;
 
   bool sees(int64_t b, int64_t i, int64_t j) const {
     const int64_t self = first_query + i, key = first_key + j;
@@ -100,6 +102,12 @@ void attention_forward(const Attention<T>& a) {
       sum = 1;
     }
     for (int64_t d = 0; d < a.value_size; ++d) out[d] = sum > 0 ? out[d] / sum : T{0};
+    for (int64_t j = 0; j < a.keys && a.out_sizes != nullptr; ++j) {
+      if (!a.sees(b, i, j)) continue;
+      const T p = std::exp(score[static_cast<size_t>(j)] - largest) * a.kept(b, h, i, j) / sum;
+      for (int64_t d = 0; d < a.value_size; ++d)
+        a.out_sizes[a.out_row(b, h, i) + d] += std::abs(p * a.v[a.key_row(b, h, j) * a.value_size + d]);
+    }
     if (a.lse != nullptr) a.lse[row] = largest + std::log(sum);
   });
 }
@@ -121,6 +129,12 @@ void attention_backward(const Attention<T>& a) {
       for (int64_t d = 0; d < a.size; ++d) {
         a.dq[query + d] += dscore * a.k[key + d];
         a.dk[key + d] += dscore * a.q[query + d];
+      }
+      if (a.dq_sizes == nullptr) continue;
+      for (int64_t d = 0; d < a.value_size; ++d) a.dv_sizes[value + d] += std::abs(p * kept * dout[d]);
+      for (int64_t d = 0; d < a.size; ++d) {
+        a.dq_sizes[query + d] += std::abs(dscore * a.k[key + d]);
+        a.dk_sizes[key + d] += std::abs(dscore * a.q[query + d]);
       }
     }
   });
