@@ -13,19 +13,15 @@ bool grouped_hopper_serves(const GroupedProduct& p) {
 
 // Larger tiles and shared operands save traffic to the L2 cache, which bounds the speed. Two tiles of rows share
 // weights only where groups are long enough not to leave the lower one empty often; two tiles of columns share rows
-// where there is an even number of them. Weight gradients are stored in f32: there it pays to store while the next tile
-// is multiplied (192 columns), unless tiles of 192 waste columns and the sums are long.
+// where there is an even number of them. Short sums of weight gradients are bound by adding them in memory: small tiles,
+// which are added while the next is multiplied, are best there. Measured: bench/results/grouped_products.md.
 GroupedTiling grouped_tiling(const GroupedProduct& p) {
   const int64_t width = p.kind == GroupedKind::kForward ? p.n : p.k;
   const bool long_groups = p.rows / p.experts >= 2048;
   if (width <= 128) return {128, Shared::kNone, 8};
-  if (p.kind == GroupedKind::kWeightGradient) {
-    const bool fits = (width + 191) / 192 * 192 * 50 <= width * 51;
-    if (fits || !long_groups) return {192, long_groups ? Shared::kNone : Shared::kRight, 16};
-    return {256, Shared::kNone, 16};
-  }
   if (long_groups) return {256, Shared::kRight, 8};
-  return {256, p.kind == GroupedKind::kForward && width % 512 == 0 ? Shared::kLeft : Shared::kNone, 16};
+  if (p.kind == GroupedKind::kWeightGradient) return {128, Shared::kRight, 8};
+  return {256, width % 512 == 0 ? Shared::kLeft : Shared::kNone, 8};
 }
 
 void grouped_hopper(const GroupedProduct& p, const GroupedTiling& tiling, cudaStream_t stream) {
