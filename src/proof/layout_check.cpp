@@ -7,12 +7,44 @@
 #include "base/philox.h"
 #include "checkpoint/tensor_directory.h"
 #include "config/resolve.h"
+#include "data/sample.h"
 #include "proof/whole_tensors.h"
 #include "trainer/engine.h"
 #include "trainer/job.h"
 
 namespace conclave::proof {
 namespace {
+
+bool has_documents(const DataOptions& data) {
+  return data.dataloader_inter_document_masking || data.reset_attention_mask || data.reset_position_ids;
+}
+
+// About every sixth token ends a document, which the fields of each sample then keep apart.
+void cut_documents(const Options& options, int64_t vocab, const RandomStream& stream, MicroBatch* batch) {
+  FieldOptions fields;
+  fields.seq_length = options.model.seq_length;
+  fields.eod = vocab - 1;
+  fields.eod_mask_loss = options.data.eod_mask_loss;
+  fields.reset_position_ids = options.data.reset_position_ids;
+  fields.reset_attention_mask = options.data.reset_attention_mask;
+  fields.inter_document_masking = options.data.dataloader_inter_document_masking;
+  const auto length = static_cast<size_t>(options.model.seq_length);
+  for (size_t sample = 0; sample < static_cast<size_t>(batch->batch); ++sample) {
+    const size_t at = sample * length;
+    std::vector<int32_t> text(batch->tokens.begin() + static_cast<int64_t>(at),
+                              batch->tokens.begin() + static_cast<int64_t>(at + length));
+    text.push_back(batch->labels[at + length - 1]);
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (stream.uniform(sample * (length + 1) + i) < 1.0f / 6) text[i] = static_cast<int32_t>(fields.eod);
+    }
+    std::vector<int32_t> bounds = make_fields(text, fields,
+                                              {.tokens = std::span(batch->tokens).subspan(at, length),
+                                               .labels = std::span(batch->labels).subspan(at, length),
+                                               .loss_mask = std::span(batch->loss_mask).subspan(at, length),
+                                               .position_ids = std::span(batch->position_ids).subspan(at, length)});
+    if (fields.reset_attention_mask || fields.inter_document_masking) batch->cu_seqlens.push_back(std::move(bounds));
+  }
+}
 
 // Micro-batch `index` of the run, over all data-parallel ranks.
 MicroBatch drawn_batch(const Options& options, int64_t vocab, int64_t index) {
@@ -27,7 +59,14 @@ MicroBatch drawn_batch(const Options& options, int64_t vocab, int64_t index) {
   for (uint64_t i = 0; i < count; ++i) {
     batch.tokens[i] = draw(i);
     batch.labels[i] = draw(count + i);
-    batch.loss_mask[i] = tokens.uniform(2 * count + i) < 0.1f ? 0.0f : 1.0f;
+  }
+  if (has_documents(options.data)) {
+    const RandomStream ends(static_cast<uint64_t>(options.training.seed), "layout check, documents",
+                            static_cast<uint64_t>(index));
+    cut_documents(options, vocab, ends, &batch);
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    if (tokens.uniform(2 * count + i) < 0.1f) batch.loss_mask[i] = 0;
   }
   return batch;
 }

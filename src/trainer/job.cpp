@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "comm/launcher.h"
+#include "trainer/agreement.h"
 
 namespace conclave {
 namespace {
@@ -69,8 +70,13 @@ int run_job(ParsedOptions parsed, const std::function<int(World&, const ParsedOp
   if (parsed.options.device.threads > 0) omp_set_num_threads(static_cast<int>(parsed.options.device.threads));
   if (is_launched()) {
     int code = 0;
-    run_launched_rank(comm_settings(parsed.options.parallel),
-                      [&](World& world) { code = run_rank(std::move(parsed), world, work); });
+    const CommSettings settings = comm_settings(parsed.options.parallel);
+    // Until it is known that all ranks check their collectives, none does.
+    run_launched_rank({.check_collectives = false, .timeout_seconds = settings.timeout_seconds}, [&](World& world) {
+      check_ranks_agree(world, "was started with other options", comparable_options(parsed.options));
+      world.configure(settings);
+      code = run_rank(std::move(parsed), world, work);
+    });
     return code;
   }
   const std::unique_ptr<World> world = make_self_world();

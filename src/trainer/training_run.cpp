@@ -10,6 +10,7 @@
 #include "config/options_text.h"
 #include "config/resolve.h"
 #include "config/validate.h"
+#include "trainer/agreement.h"
 #include "trainer/fault_finder.h"
 #include "trainer/hf_model.h"
 #include "trainer/layer_statistics.h"
@@ -86,6 +87,11 @@ TrainingRun::~TrainingRun() = default;
 
 void TrainingRun::load() {
   const std::optional<LoadPlan> plan = plan_load(options_.checkpoint);
+  if (!pretends(options_)) {
+    Json found = Json::object();
+    found["checkpoint"] = plan ? Json(std::filesystem::path(plan->location.directory).filename().string()) : Json();
+    check_ranks_agree(world_, "finds another checkpoint", found);
+  }
   if (!plan) {
     if (options_.checkpoint.load_hf) load_hugging_face();
     return;
@@ -124,6 +130,7 @@ void TrainingRun::load_hugging_face() {
 void TrainingRun::open_data() {
   source_ =
       std::make_unique<BatchSource>(run_batch_config(options_, tokenizer_.get(), engine_->spec().vocab), state_.data);
+  check_ranks_agree(world_, "has other data", comparable_data(*source_, state_.consumed_samples));
   stream_ = source_->stream(Split::kTrain, {.micro_batch_size = options_.training.micro_batch_size,
                                             .data_parallel_rank = data_rank(*groups_),
                                             .data_parallel_size = groups_->layout().data_size(),
