@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/command_options.h"
@@ -11,7 +13,12 @@
 namespace conclave {
 namespace {
 
-constexpr int64_t kSteps = 5;
+constexpr int64_t kMostSteps = 5;
+
+int64_t step_count(const Options& options) {
+  const int64_t asked = options.training.train_iters;
+  return asked > 0 ? std::min(asked, kMostSteps) : kMostSteps;
+}
 
 void print_differences(const char* what, const std::vector<proof::TensorDifference>& list) {
   fmt::print("\n{:10} of its largest   of the bound\n", what);
@@ -45,7 +52,7 @@ int verify_layout_command(const Words& words) {
   alone.options.parallel = ParallelOptions{};
   const Options options = checked_options(alone, Command::kTrain);
   const int64_t vocab = run_vocab_size(options, make_run_tokenizer(options.tokenizer, options.model.vocab_size).get());
-  const proof::TrainingTrace one = proof::trace_one_process(options, vocab, kSteps);
+  const proof::TrainingTrace one = proof::trace_one_process(options, vocab, step_count(options));
   return run_job(parsed,
                  [&](World& world, const ParsedOptions& laid_out) { return verify(world, laid_out, one, vocab); });
 }

@@ -89,6 +89,21 @@ void swapped_order(World& world) {
   rank.reduce(8, rank.at_fault ? "first" : "second");
 }
 
+// Rank 2 learns of it on a side stream, while its host waits for rank 1, which waits for rank 0, which waits for
+// rank 1.
+void stray_call_beside_a_side_stream(World& world) {
+  const Rank rank(world);
+  const Stream side = rank.device->make_stream("side");
+  if (rank.at_fault) rank.all.barrier("stray");
+  if (world.rank() == 0) {
+    rank.all.receive(rank.stream, rank.tensor(4), 1, "activations");
+    return;
+  }
+  Communicator& pair = world.group("pair", {1, 2});
+  pair.all_reduce(side, rank.tensor(64), ReduceOp::kMax, "gradients");
+  pair.all_reduce(rank.stream, rank.tensor(64), ReduceOp::kMax, "rows");
+}
+
 void other_size_of_a_message(World& world) {
   const Rank rank(world);
   if (rank.at_fault) rank.all.send(rank.stream, rank.tensor(10), 2, "activations");
@@ -180,6 +195,7 @@ const std::vector<FailingJob>& failing_jobs() {
       {"other group", other_group, {"barrier 'of the pair'", "group pair", "group world", "rank 1 called"}},
       {"other counts", other_counts, {"all_to_all_rows 'tokens'", "rank 1 called", "2 elements", "3 from it"}},
       {"swapped order", swapped_order, {"'first'", "'second'", "rank 1 called"}},
+      {"stray call, side stream", stray_call_beside_a_side_stream, {"'stray'", "'gradients'", "rank 1 called"}},
       {"message of other size", other_size_of_a_message, {"rank 1", "rank 2", "'activations'"}},
       {"never comes", never_comes, {"all_reduce 'gradients'", "group world", "2 s for rank 1"}, hasty},
       {"never sends", never_sends, {"'activations'", "group world", "2 s for rank 1"}, hasty},

@@ -26,6 +26,9 @@ struct LayoutCase {
 inline void operator<<(std::ostream& out, const LayoutCase& layout) { out << layout.name; }
 
 const std::vector<LayoutCase>& layout_cases();
+/// Those of the table that were chosen so that it has every pair of features that can meet: many at once, so that they
+/// are few.
+const std::vector<LayoutCase>& covering_layout_cases();
 
 /// All words of a case: a small model with dropout everywhere, and what the case adds.
 Words words_of(const LayoutCase& layout);

@@ -77,11 +77,16 @@ std::vector<LayoutFeature> layout_axes() {
       {"EP",
        [](const Options& o) { return o.parallel.expert_model_parallel_size > 1; },
        {"--expert-model-parallel-size", "2"}},
-      {"ETP != TP",
+      {"ETP below TP",
        [](const Options& o) {
-         return experts(o) && o.parallel.expert_tensor_parallel_size != o.parallel.tensor_model_parallel_size;
+         return experts(o) && o.parallel.expert_tensor_parallel_size < o.parallel.tensor_model_parallel_size;
        },
        {"--tensor-model-parallel-size", "2", "--sequence-parallel", "--expert-tensor-parallel-size", "1"}},
+      {"ETP above TP",
+       [](const Options& o) {
+         return experts(o) && o.parallel.expert_tensor_parallel_size > o.parallel.tensor_model_parallel_size;
+       },
+       {"--expert-tensor-parallel-size", "2"}},
       {"EDP", expert_data, {}},
       {"DP", data, {}},
   };

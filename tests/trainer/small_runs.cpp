@@ -3,5 +3,6 @@
 namespace conclave {
 
 std::string program_path() { return CONCLAVE_BINARY; }
+std::string job_ranks_path() { return CONCLAVE_JOB_RANKS; }
 
 }  // namespace conclave

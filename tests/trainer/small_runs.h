@@ -22,6 +22,8 @@ inline const char* kMockData = " --mock-data --vocab-size 64";
 
 /// The program that was built with these tests.
 std::string program_path();
+/// Ranks of it that something befalls (ranks/job_ranks.cpp).
+std::string job_ranks_path();
 
 class SmallRuns : public ::testing::Test {
  protected:

@@ -124,6 +124,7 @@ void Messenger::give_up_if_vain(const std::function<std::vector<int64_t>()>& mis
   std::vector<int64_t> gone, ranks;
   {
     const std::lock_guard lock(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
     progress();
     if (left_.empty() && (limit <= 0 || waited < limit)) return;
     ranks = missing();
@@ -274,6 +275,41 @@ void Messenger::wait(Batch& batch, const std::function<std::string()>& what, dou
     throw;
   }
   batch = Batch();
+}
+
+void Messenger::wait_each(std::vector<Batch>& batches, const std::function<void(size_t)>& arrived,
+                          const std::function<std::string()>& what) {
+  std::vector<bool> done(batches.size());
+  const auto look = [&] {
+    for (size_t i = 0; i < batches.size(); ++i) {
+      if (done[i] || !(batches[i].empty() || test(batches[i]))) continue;
+      done[i] = true;
+      check_received(batches[i], what);
+      arrived(i);
+    }
+    return std::find(done.begin(), done.end(), false) == done.end();
+  };
+  const auto missing_of_all = [&] {
+    std::vector<int64_t> ranks;
+    for (size_t i = 0; i < batches.size(); ++i) {
+      if (done[i]) continue;
+      const std::vector<int64_t> more = missing(batches[i]);
+      ranks.insert(ranks.end(), more.begin(), more.end());
+    }
+    return ranks;
+  };
+  try {
+    poll_until(look, missing_of_all, what, 0);
+  } catch (...) {
+    for (Batch& batch : batches) abandon(batch);
+    throw;
+  }
+  batches.clear();
+}
+
+void Messenger::note_failure(const std::exception_ptr& failure) {
+  const std::lock_guard lock(mutex_);
+  if (!failure_) failure_ = failure;
 }
 
 int64_t Messenger::send_header(int64_t peer, const CallHeader& header) {

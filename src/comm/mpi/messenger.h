@@ -12,6 +12,7 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <list>
 #include <map>
@@ -68,6 +69,11 @@ class Messenger {
   /// Waits for all of a batch and empties it. `what` describes the operation where the wait is in vain; the first to
   /// know who is missing should report, so a wait that hangs on others' waits has `grace_seconds` more.
   void wait(Batch& batch, const std::function<std::string()>& what, double grace_seconds = 0);
+  /// Waits for several, in whatever order they come: calls arrived(i), which may throw, as soon as batch i is here.
+  void wait_each(std::vector<Batch>& batches, const std::function<void(size_t)>& arrived,
+                 const std::function<std::string()>& what);
+  /// An operation failed, perhaps on a side stream that nobody waits for yet: all other waits of this rank end with it.
+  void note_failure(const std::exception_ptr& failure);
 
   /// Headers of --check-collectives, numbered between each two processes in the order of issue.
   int64_t send_header(int64_t peer, const CallHeader& header);
@@ -102,6 +108,7 @@ class Messenger {
   std::map<int64_t, int> next_channel_;
   std::map<int64_t, int64_t> header_counts_;
   std::set<int64_t> spoken_to_, left_;
+  std::exception_ptr failure_;
 
   void post_incoming();
   void send_control(int64_t peer, const Control& control);

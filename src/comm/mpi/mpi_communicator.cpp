@@ -84,7 +84,14 @@ std::shared_ptr<MpiCommunicator::Numbered> MpiCommunicator::begin(CollectiveCall
 void MpiCommunicator::submit(const Stream& stream, CollectiveCall call) {
   CONCLAVE_CHECK(stream.device().kind() == DeviceKind::kCpu, "[comm/mpi] '{}' on the device {}", call.name,
                  stream.device().name());
-  stream.device().run_on(stream, [this, numbered = begin(std::move(call))] { carry_out(*numbered); });
+  stream.device().run_on(stream, [this, numbered = begin(std::move(call))] {
+    try {
+      carry_out(*numbered);
+    } catch (...) {
+      messenger_.note_failure(std::current_exception());
+      throw;
+    }
+  });
 }
 
 void MpiCommunicator::wait_for_all(CollectiveCall call) { carry_out(*begin(std::move(call))); }
@@ -92,19 +99,20 @@ void MpiCommunicator::wait_for_all(CollectiveCall call) { carry_out(*begin(std::
 void MpiCommunicator::check_headers(Numbered& numbered) {
   if (numbered.headers.empty()) return;
   std::vector<CallHeader> theirs(numbered.headers.size());
-  Batch batch;
+  std::vector<Batch> batches(theirs.size());
   for (int peer = 0; peer < size(); ++peer) {
     const auto index = static_cast<size_t>(peer);
     if (peer == rank()) continue;
-    messenger_.receive_header(batch, world_rank(peer), numbered.header_numbers[index], theirs[index]);
+    messenger_.receive_header(batches[index], world_rank(peer), numbered.header_numbers[index], theirs[index]);
   }
-  messenger_.wait(batch, what(numbered.call));
-  for (int peer = 0; peer < size(); ++peer) {
-    const auto index = static_cast<size_t>(peer);
-    if (peer == rank() || agree(numbered.headers[index], theirs[index], true)) continue;
+  // One by one: who called something else may keep the rest from ever coming.
+  const auto compare = [&](size_t index) {
+    const int peer = static_cast<int>(index);
+    if (peer == rank() || agree(numbered.headers[index], theirs[index], true)) return;
     throw CollectiveMismatch(
         mismatch_text(world_rank(rank()), numbered.headers[index], world_rank(peer), theirs[index]));
-  }
+  };
+  messenger_.wait_each(batches, compare, what(numbered.call));
 }
 
 void MpiCommunicator::carry_out(Numbered& numbered) {

@@ -159,6 +159,10 @@ void check_attention_rules(Rules& rules) {
       attention.mtp_num_layers > 0 && type != "rope" && type != "yarn" && type != "none" && type != "learned_absolute",
       "--mtp-num-layers works with rope, yarn, none or learned_absolute; got --position-embedding-type {}; change it",
       type);
+  rules.refuse(
+      attention.mtp_num_layers > 0 && type == "learned_absolute" && rules.raw.parallel.pipeline_model_parallel_size > 1,
+      "--mtp-num-layers in a pipeline: the last stage has no learned positions; got --position-embedding-type "
+      "learned_absolute; choose rope");
 }
 
 }  // namespace conclave

@@ -100,8 +100,9 @@ void check_context(Rules& rules) {
                "--cp-comm-type a2a shares heads: heads of a tensor rank must be divisible by --context-parallel-size; "
                "got {} and {}; choose p2p",
                heads, context);
-  const int64_t groups =
-      rules.resolved.model.num_query_groups / std::max<int64_t>(parallel.tensor_model_parallel_size, 1);
+  // With fewer of them than tensor ranks, each rank has one.
+  const int64_t groups = std::max<int64_t>(
+      rules.resolved.model.num_query_groups / std::max<int64_t>(parallel.tensor_model_parallel_size, 1), 1);
   const int64_t inner = contains(parallel.cp_comm_type, "a2a")       ? context
                         : contains(parallel.cp_comm_type, "a2a+p2p") ? (levels.empty() ? 1 : levels.front())
                                                                      : 1;
