@@ -10,6 +10,8 @@
 #include "base/exit_code.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "comm/failure.h"
+#include "comm/launcher.h"
 
 namespace conclave {
 namespace {
@@ -80,7 +82,9 @@ int flushed(int exit_code) {
 
 int report(const std::exception& error, ExitCode exit) {
   std::fflush(stdout);
-  fmt::print(stderr, "conclave: {}\n", error.what());
+  // A launched rank that fails before it has joined its job says itself which one it is.
+  const std::optional<int64_t> rank = is_launched() ? launched_rank() : std::nullopt;
+  fmt::print(stderr, "conclave: {}\n", rank ? with_rank(*rank, error.what()) : error.what());
   return code(exit);
 }
 

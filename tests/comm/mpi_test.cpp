@@ -81,6 +81,10 @@ TEST(Launcher, IsNotThere) {
 }
 
 TEST(Launcher, IsKnownByItsEnvironment) {
+  EXPECT_FALSE(launched_rank());
+  setenv("OMPI_COMM_WORLD_RANK", "3", 1);
+  EXPECT_EQ(launched_rank(), 3);
+  unsetenv("OMPI_COMM_WORLD_RANK");
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
     setenv(name, "1", 1);
     EXPECT_TRUE(is_launched()) << name;

@@ -40,6 +40,14 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "8; choose p2p\n--cp-comm-type a2a shares key/value heads too: --num-query-groups over "
      "--tensor-model-parallel-size "
      "must be divisible by the ranks that exchange heads; got 4 and 8; choose p2p"},
+    {8,
+     "--tensor-model-parallel-size 4 --sequence-parallel --context-parallel-size 2 --cp-comm-type a2a "
+     "--num-attention-heads 8 --kv-channels 8 --group-query-attention --num-query-groups 2",
+     "--cp-comm-type a2a shares key/value heads too: --num-query-groups over --tensor-model-parallel-size must be "
+     "divisible by the ranks that exchange heads; got 1 and 2; choose p2p"},
+    {8, "--pipeline-model-parallel-size 2 --mtp-num-layers 1 --position-embedding-type learned_absolute",
+     "--mtp-num-layers in a pipeline: the last stage has no learned positions; got --position-embedding-type "
+     "learned_absolute; choose rope"},
     {8, "--tensor-model-parallel-size 3 --sequence-parallel --num-attention-heads 6 --hidden-size 66 --seq-length 33",
      "the number of ranks must be divisible by tensor * context * pipeline size; got 8 ranks and 3; start another "
      "number "

@@ -124,6 +124,7 @@ TEST_F(JobFaults, ARankWithOtherOptionsIsNamed) {
              {"rank 2: this rank was started with other options than rank 0: --lr is 0.02 here, 0.01 there"});
   expect_end(started(mine, mine + " --no-check-collectives"),
              {"rank 2: this rank", "--check-collectives is false here"});
+  expect_end(started(mine, mine + " --no-such-option"), {"rank 2: ", "there is no option --no-such-option"});
   expect_end(started(mine, mine + " --pipeline-model-parallel-size 1"),
              {"rank 2: this rank", "--pipeline-model-parallel-size is 1 here, 2 there"});
 }
