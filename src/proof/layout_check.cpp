@@ -195,10 +195,8 @@ TrainingTrace trace_one_process(const Options& options, int64_t vocab, int64_t s
 LayoutBounds layout_bounds(const Options& options) {
   const bool adam = options.optimizer.optimizer != "sgd";
   if (!options.precision.bf16) return {.rate_share = adam ? 0.05 : 0};
-  // Sums in bf16 leave little of the sign of a gradient that is nearly zero.
-  const double share = options.precision.grad_reduce_in_bf16 ? 1.0 : 0.6;
   return {
-      .loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2, .rate_share = adam ? share : 0};
+      .loss = 5e-3, .first_norm = 3e-2, .norm = 5e-2, .gradient = 6e-2, .weight = 1e-2, .rate_share = adam ? 0.6 : 0};
 }
 
 std::string LayoutReport::fault() const {

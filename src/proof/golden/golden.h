@@ -39,4 +39,9 @@ std::vector<GoldenReport> golden_training(const std::string& folder);
 std::vector<GoldenReport> golden_hf(const std::string& folder, const ParsedOptions& layout = {});
 std::vector<GoldenReport> golden_model(const std::string& folder, const ParsedOptions& layout = {});
 
+/// Options refused: a layout of several ranks that the case does not fit is not built, anything else has failed.
+inline void note_refusal(GoldenNote note, const ParsedOptions& layout, GoldenReport* report) {
+  (layout.options.parallel.ranks_as_threads > 1 ? report->not_built : report->failed).push_back(std::move(note));
+}
+
 }  // namespace conclave::proof

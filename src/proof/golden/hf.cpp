@@ -46,7 +46,7 @@ std::vector<GoldenReport> golden_hf(const std::string& folder, const ParsedOptio
         report.failed.push_back({name, parity.first_fault()});
       }
     } catch (const UsageError& error) {
-      report.not_built.push_back({name, error.what()});
+      note_refusal({name, error.what()}, layout, &report);
     } catch (const std::exception& error) {
       report.failed.push_back({name, error.what()});
     }

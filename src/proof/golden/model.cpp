@@ -387,7 +387,7 @@ std::vector<GoldenReport> golden_model(const std::string& folder, const ParsedOp
         report.failed.push_back({name, fault});
       }
     } catch (const UsageError& error) {
-      report.not_built.push_back({name, error.what()});
+      note_refusal({name, error.what()}, layout, &report);
     } catch (const std::exception& error) {
       report.failed.push_back({name, error.what()});
     }
