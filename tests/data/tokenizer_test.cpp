@@ -1,5 +1,6 @@
 #include "data/tokenizer/tokenizer.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -54,7 +55,7 @@ TEST(Utf8, ReplacesMaximalSubparts) {
   // The example of the Unicode standard, table 3-8.
   utf8::append_replacing_broken(out, "\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64");
   const std::string r(utf8::kReplacementText);
-  EXPECT_EQ(out, "a" + r + r + r + "b" + r + "c" + r + r + "d");
+  EXPECT_EQ(out, fmt::format("a{0}{0}{0}b{0}c{0}{0}d", r));
 }
 
 TEST(Utf8, FindsTheIncompleteTail) {
