@@ -1,9 +1,11 @@
 #include "device/cpu/cpu_device.h"
 
 #include <malloc.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include "base/error.h"
 #include "device/side_stream.h"
@@ -22,6 +24,29 @@ void keep_heap_pages() {
   (void)done;
 }
 
+// Products walk over hundreds of megabytes: with pages of 4 KiB much of their time goes to looking pages up. The system
+// gives large ones where it is asked to and can; where not, nothing changes. Neighbours on the first and last page are
+// in the same heap.
+class LargePages {
+ public:
+  void ask(const void* data, int64_t bytes) {
+    constexpr intptr_t kPage = 2 << 20;
+    if (bytes < kPage / 2) return;
+    const auto first = reinterpret_cast<intptr_t>(data) / kPage * kPage;
+    const intptr_t end = round_up(reinterpret_cast<intptr_t>(data) + bytes, kPage);
+    const std::lock_guard lock(mutex_);
+    if (first >= first_ && end <= end_) return;
+    const bool goes_on = first >= first_ && first <= end_;
+    if (!goes_on) first_ = first;
+    end_ = end;
+    (void)madvise(reinterpret_cast<void*>(first), static_cast<size_t>(end - first), MADV_HUGEPAGE);
+  }
+
+ private:
+  std::mutex mutex_;
+  intptr_t first_ = 0, end_ = 0;  // asked for; a heap grows upwards, so this is most of it
+};
+
 class HostAllocator final : public Allocator {
  protected:
   std::byte* take(int64_t bytes) override {
@@ -30,9 +55,13 @@ class HostAllocator final : public Allocator {
         data != nullptr,
         "[device/cpu] the machine has no {} bytes left; use a smaller --micro-batch-size or --recompute-granularity",
         bytes);
+    large_pages_.ask(data, bytes);
     return static_cast<std::byte*>(data);
   }
   void give_back(std::byte* data, int64_t) override { std::free(data); }
+
+ private:
+  LargePages large_pages_;
 };
 
 class CpuDevice final : public Device {
