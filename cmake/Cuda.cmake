@@ -31,3 +31,10 @@ target_compile_options(conclave_cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-DFMT
 if(CONCLAVE_WERROR)
   target_compile_options(conclave_cuda INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()
+
+# NCCL's header alone: the library is opened when a job has several ranks with GPUs. Without it such jobs are refused.
+set(CONCLAVE_NCCL OFF)
+find_path(CONCLAVE_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+if(CONCLAVE_NCCL_INCLUDE AND CONCLAVE_WITH_MPI)
+  set(CONCLAVE_NCCL ON)
+endif()

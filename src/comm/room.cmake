@@ -1,3 +1,7 @@
 if(CONCLAVE_MPI)
   target_link_libraries(conclave_comm PRIVATE conclave_mpi)
 endif()
+if(CONCLAVE_NCCL)
+  target_link_libraries(conclave_comm PRIVATE conclave_cuda)
+  target_include_directories(conclave_comm SYSTEM PRIVATE ${CONCLAVE_NCCL_INCLUDE})
+endif()

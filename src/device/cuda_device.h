@@ -11,5 +11,7 @@ namespace conclave {
 std::unique_ptr<Device> make_cuda_device();
 std::unique_ptr<TimeMarks> make_cuda_time_marks();
 bool cuda_is_built_in();
+/// Devices made from now on are on the GPU of this rank among those of its machine: GPUs are dealt out in turn.
+void use_gpu_of_rank(int rank_on_machine);
 
 }  // namespace conclave

@@ -1,10 +1,14 @@
-// Sums, maxima and minima over the buffers of several ranks, element by element, in host memory.
+// Sums, maxima and minima over the buffers of several ranks, element by element.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "base/dtype.h"
+
+namespace conclave {
+class Stream;
+}
 
 namespace conclave::kernels {
 
@@ -21,5 +25,18 @@ struct OrderedReduceArgs {
   ReduceRule rule = ReduceRule::kSum;
 };
 void ordered_reduce(const OrderedReduceArgs& args);
+
+/// The same on a GPU (CUDA builds only): out[i] = pieces[0][i] op pieces[1][i] op ..., the same bits. `out` does not
+/// overlap the pieces.
+struct OrderedReduceOnGpuArgs {
+  const std::byte* pieces = nullptr;
+  int64_t piece_bytes = 0;  ///< from one piece to the next
+  int64_t piece_count = 0;
+  std::byte* out = nullptr;
+  int64_t count = 0;
+  DType dtype = DType::kF32;
+  ReduceRule rule = ReduceRule::kSum;
+};
+void ordered_reduce_on_gpu(const Stream& stream, const OrderedReduceOnGpuArgs& args);
 
 }  // namespace conclave::kernels

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/log.h"
+#include "comm/gpu_transport.h"
 #include "comm/launcher.h"
 #include "trainer/agreement.h"
 
@@ -57,6 +58,16 @@ int run_threads(const ParsedOptions& parsed, const std::function<int(World&, con
 }  // namespace
 
 std::unique_ptr<ProcessGroups> make_job_groups(const Options& options, World& world) {
+  CONCLAVE_USER_CHECK(
+      options.device.device != "cuda" || world.size() == 1 || world.transport() == std::string("mpi"),
+      "--device cuda: {} ranks in one process would share its GPU; start a process for each (mpirun -np "
+      "{} ...), or use --device cpu",
+      world.size(), world.size());
+  CONCLAVE_USER_CHECK(
+      options.device.device != "cuda" || world.size() == 1 || gpu_transport_is_built_in(),
+      "--device cuda with {} ranks: this program was built without NCCL (docs/cuda.md); use one rank, or "
+      "--device cpu",
+      world.size());
   LayoutSizes sizes = layout_sizes(options);
   sizes.world = world.size();
   if (sizes.ranks_per_node == 0) sizes.ranks_per_node = world.ranks_per_machine();

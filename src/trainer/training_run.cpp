@@ -52,9 +52,6 @@ TrainingRun::TrainingRun(const ParsedOptions& parsed, World& world)
   if (const std::string inactive = inactive_summary(parsed); !inactive.empty()) log_info("{}", inactive);
   for (const std::string& warning : option_warnings(options_)) log_warning("{}", warning);
   device_ = make_device(options_.device.device);
-  CONCLAVE_USER_CHECK(device_->kind() != DeviceKind::kCuda || world.size() == 1,
-                      "--device cuda trains on one GPU so far, and these are {} ranks; use one rank, or --device cpu",
-                      world.size());
   if (pretends(options_)) device_->allocator().set_name_tracking(true);
   groups_ = make_job_groups(options_, world);
   // Of a pretended rank's tokenizer the size alone counts.

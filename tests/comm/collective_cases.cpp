@@ -72,14 +72,16 @@ void expect_same(const std::vector<T>& got, const std::vector<T>& expected, cons
 }
 
 struct Place {
-  explicit Place(World& w) : world(w), device(make_device("cpu")), stream(device->default_stream()) {}
+  explicit Place(World& w) : world(w), device(make_device(case_device())), stream(device->default_stream()) {}
   World& world;
   std::unique_ptr<Device> device;
   Stream stream;
 
   template <typename T>
   Tensor tensor(const std::vector<T>& values) {
-    return from_host<T>(*device, {static_cast<int64_t>(values.size())}, values, kTag);
+    Tensor made = from_host<T>(*device, {static_cast<int64_t>(values.size())}, values, kTag);
+    device->synchronize();  // side streams may use it
+    return made;
   }
   template <typename T>
   Tensor zeros(int64_t count) {
@@ -336,6 +338,11 @@ void barriers(World& world) {
 }
 
 }  // namespace
+
+std::string& case_device() {
+  static std::string name = "cpu";
+  return name;
+}
 
 #define CONCLAVE_CASES_OF(function)                                                                               \
   {#function " f32", function<float>}, {#function " f64", function<double>}, {#function " bf16", function<BF16>}, \

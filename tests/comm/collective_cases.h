@@ -13,5 +13,7 @@ struct CollectiveCase {
   void (*run)(World& world);  ///< throws where a result is wrong
 };
 const std::vector<CollectiveCase>& collective_cases();
+/// Where their tensors are: "cpu" at first.
+std::string& case_device();
 
 }  // namespace conclave::cases

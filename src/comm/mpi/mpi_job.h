@@ -26,6 +26,7 @@ class MpiJob {
   MpiJob& operator=(const MpiJob&) = delete;
 
   int ranks_on_machine() const { return machine_size_; }
+  int rank_on_machine() const { return machine_rank_; }
   /// The same number where all machines have as many, each a run of neighbouring ranks; else 0.
   int ranks_per_machine() const { return ranks_per_machine_; }
   /// From now on this process may end.

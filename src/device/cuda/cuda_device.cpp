@@ -14,6 +14,8 @@
 namespace conclave {
 namespace {
 
+int rank_on_this_machine = 0;
+
 class CudaEvent final : public Event {
  public:
   explicit CudaEvent(int device) {
@@ -133,8 +135,10 @@ std::unique_ptr<Device> make_cuda_device() {
                       "--device cuda: there is no GPU to use ({}); use --device cpu, or see what nvidia-smi and "
                       "CUDA_VISIBLE_DEVICES say",
                       error == cudaSuccess ? "none is visible" : cudaGetErrorString(error));
-  return std::make_unique<CudaDevice>(0);
+  return std::make_unique<CudaDevice>(rank_on_this_machine % count);
 }
+
+void use_gpu_of_rank(int rank_on_machine) { rank_on_this_machine = rank_on_machine; }
 
 bool cuda_is_built_in() { return true; }
 

@@ -9,5 +9,6 @@ std::unique_ptr<Device> make_cuda_device() {
 }
 std::unique_ptr<TimeMarks> make_cuda_time_marks() { throw_user("times of a GPU: this program was built without CUDA"); }
 bool cuda_is_built_in() { return false; }
+void use_gpu_of_rank(int) {}
 
 }  // namespace conclave

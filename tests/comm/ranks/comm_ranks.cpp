@@ -1,4 +1,4 @@
-// One rank of a job that a test starts under a launcher: comm_ranks cases [checked] | fail NAME
+// One rank of a job that a test starts under a launcher: comm_ranks cases [checked] [cuda] | fail NAME
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -13,7 +13,10 @@ namespace {
 
 using namespace conclave;
 
-int run_cases(bool checked) {
+int run_cases(const std::vector<std::string>& words) {
+  const auto has = [&](const char* word) { return std::find(words.begin(), words.end(), word) != words.end(); };
+  const bool checked = has("checked");
+  if (has("cuda")) cases::case_device() = "cuda";
   run_in_world({.check_collectives = checked, .timeout_seconds = 60}, [](World& world) {
     for (const cases::CollectiveCase& one : cases::collective_cases()) {
       world.all().barrier(one.name.c_str());
@@ -37,6 +40,6 @@ int fail(const std::string& name) {
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty()) return 2;
-  if (words[0] == "cases") return run_cases(std::find(words.begin(), words.end(), "checked") != words.end());
+  if (words[0] == "cases") return run_cases(words);
   return words[0] == "fail" && words.size() > 1 ? fail(words[1]) : 2;
 }
