@@ -80,6 +80,10 @@ class Communicator {
   void send(const Stream& stream, const Tensor& x, int peer, const char* name);
   void receive(const Stream& stream, const Tensor& x, int peer, const char* name);
 
+  enum class Use { kCollectives, kAlsoExchanges };
+  /// Collective: what the transport would make when first used on this device is made now, while nothing is under way.
+  virtual void prepare(const Stream& /*stream*/, Use /*use*/) {}
+
   /// The host waits until every member's host is here; says nothing about side streams.
   void barrier(const char* name);
 

@@ -61,6 +61,18 @@ ProcessGroups& ProcessGroups::single() {
   return groups;
 }
 
+void ProcessGroups::prepare(const Stream& stream) {
+  if (stream.device().kind() != DeviceKind::kCuda || world_.size() == 1) return;
+  // In one order everywhere: whoever is at a kind waits only for ranks that are not yet there.
+  for (int number = 0; number <= static_cast<int>(GroupKind::kInstance); ++number) {
+    const auto kind = static_cast<GroupKind>(number);
+    const std::optional<GroupPlace> place = layout_.place(kind, rank());
+    if (!place || layout_.group(kind, place->index).size() == 1) continue;
+    const bool exchanges = kind == GroupKind::kPipeline || kind == GroupKind::kContext;
+    of(kind).prepare(stream, exchanges ? Communicator::Use::kAlsoExchanges : Communicator::Use::kCollectives);
+  }
+}
+
 Communicator& ProcessGroups::of(GroupKind kind) {
   const char* name = group_name(kind);
   const auto found = made_.find(name);

@@ -26,6 +26,10 @@ class ProcessGroups {
   /// A group beyond the kinds: `name` unique, `ranks` of the world in group order, this one among them.
   Communicator& custom(const std::string& name, const std::vector<int64_t>& ranks);
 
+  /// Collective over the world: every group of several ranks of every kind is made and prepared for this device, so
+  /// that nobody waits for others' hosts later, in the middle of a step.
+  void prepare(const Stream& stream);
+
   const RankLayout& layout() const { return layout_; }
   int64_t rank() const { return world_.rank(); }
   World& world() const { return world_; }

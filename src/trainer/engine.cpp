@@ -117,9 +117,11 @@ Engine::Engine(const Options& options, int64_t vocab, Device& device, bool train
                                                               .groups = &groups_,
                                                               .part = pipeline_});
   uploader_ = std::make_unique<BatchUploader>(device, spec_, groups.part(), options.model.calculate_per_token_loss);
-  if (trains)
+  groups.prepare(device.default_stream());
+  if (trains) {
     recorded_ = make_recorded_passes(options, device, groups.world().size(),
                                      2 + static_cast<int64_t>(spec_.predictions.size()));
+  }
   schedule_ = [this](int64_t micro_batches) { return training_actions(pipeline_, micro_batches); };
   if (trains) follow_routing();
 }

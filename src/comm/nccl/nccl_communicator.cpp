@@ -1,6 +1,7 @@
 #include "comm/nccl/nccl_communicator.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "device/cuda/cuda_check.h"
@@ -45,12 +46,12 @@ bool gpu_transport_is_built_in() { return true; }
 NcclCommunicator::NcclCommunicator(std::unique_ptr<Communicator> host, const GpuTransport& transport)
     : Communicator(host->group(), host->world_ranks(), host->rank()), host_(std::move(host)), transport_(transport) {}
 
-NcclCommunicator::~NcclCommunicator() {
-  for (const Handle handle : {collectives_, upward_, downward_}) {
-    if (handle != nullptr) nccl::library().destroy(handle);
+nccl::Links::~Links() {
+  for (ncclComm_t handle : {collectives, upward, downward}) {
+    if (handle != nullptr) library().destroy(handle);
   }
-  if (beside_ != nullptr) cudaStreamDestroy(beside_);
-  for (cudaEvent_t event : {fork_, join_}) {
+  if (beside != nullptr) cudaStreamDestroy(beside);
+  for (cudaEvent_t event : {fork, join}) {
     if (event != nullptr) cudaEventDestroy(event);
   }
 }
@@ -60,7 +61,7 @@ void NcclCommunicator::wait_for_all(CollectiveCall call) { host_->barrier(call.n
 void NcclCommunicator::submit(const Stream& stream, CollectiveCall call) {
   if (stream.device().kind() != DeviceKind::kCuda) return submit_on_host(stream, call);
   if (size() == 1) return copy_alone(stream, call);
-  prepare(call);
+  prepare(stream, call.kind == CollectiveKind::kExchange ? Use::kAlsoExchanges : Use::kCollectives);
   if (transport_.settings().check_collectives) compare_calls(call);
   const int64_t elements = staging_elements(call);
   Tensor staging;
@@ -75,7 +76,7 @@ void NcclCommunicator::submit(const Stream& stream, CollectiveCall call) {
     }
   }
   stream.device().run_on(stream, [this, stream, call, staging] { carry_out(stream, call, staging); });
-  const Handle handle = call.kind == CollectiveKind::kExchange ? upward_ : collectives_;
+  const Handle handle = call.kind == CollectiveKind::kExchange ? links_->upward : links_->collectives;
   watch_->add(cuda_stream(stream), handle, describe(header_for(call, group(), rank())));
 }
 
@@ -118,34 +119,63 @@ void NcclCommunicator::compare_calls(const CollectiveCall& call) {
   host_->all_gather(host_device_->default_stream(), nothing, nothing, name.c_str());
 }
 
-NcclCommunicator::Handle NcclCommunicator::meet() {
+// NCCL makes a link when it first carries something, and its two hosts wait for each other then; here a byte goes over
+// each, while all members are at the same place.
+NcclCommunicator::Handle NcclCommunicator::meet(const Stream& stream,
+                                                const std::function<bool(int from, int to)>& linked) {
   ncclUniqueId id{};
   if (rank() == 0) nccl::check(nccl::library().get_unique_id(&id), "ncclGetUniqueId");
   const auto bytes = static_cast<int64_t>(sizeof id);
   const Tensor x = Tensor::empty(*host_device_, {bytes}, DType::kU8, {MemoryCategory::kWorkspace, "comm"});
-  const Stream stream = host_device_->default_stream();
-  host_device_->copy_from_host(stream, x.raw(), &id, bytes);
-  host_->broadcast(stream, x, 0, "NCCL's id");
-  host_device_->copy_to_host(stream, &id, x.raw(), bytes);
+  const Stream host_stream = host_device_->default_stream();
+  host_device_->copy_from_host(host_stream, x.raw(), &id, bytes);
+  host_->broadcast(host_stream, x, 0, "NCCL's id");
+  host_device_->copy_to_host(host_stream, &id, x.raw(), bytes);
   Handle handle = nullptr;
   nccl::check(nccl::library().init_rank(&handle, size(), id, rank()), "ncclCommInitRank");
+
+  const Tensor words = Tensor::empty(stream.device(), {2 * size()}, DType::kU8, {MemoryCategory::kWorkspace, "comm"});
+  nccl::Group group;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (linked(rank(), peer))
+      nccl::check(nccl::library().send(words.raw(), 1, ncclUint8, peer, handle, cuda_stream(stream)), "ncclSend");
+    if (linked(peer, rank()))
+      nccl::check(nccl::library().receive(words.raw() + size() + peer, 1, ncclUint8, peer, handle, cuda_stream(stream)),
+                  "ncclRecv");
+  }
+  group.end();
+  stream.device().synchronize();
   return handle;
 }
 
-void NcclCommunicator::prepare(const CollectiveCall& call) {
-  if (!host_device_) {
+void NcclCommunicator::prepare(const Stream& stream, Use use) {
+  if (stream.device().kind() != DeviceKind::kCuda || size() == 1) return;
+  if (!links_) {
+    static std::map<std::vector<int64_t>, std::weak_ptr<nccl::Links>> known;
     host_device_ = make_device("cpu");
     watch_ = nccl::GpuWatch::shared(transport_);
+    std::weak_ptr<nccl::Links>& here = known[world_ranks()];
+    links_ = here.lock();
+    if (!links_) here = links_ = std::make_shared<nccl::Links>();
   }
-  if (call.kind != CollectiveKind::kExchange) {
-    if (collectives_ == nullptr) collectives_ = meet();
-    return;
+  const Stream first = stream.device().default_stream();
+  if (links_->collectives == nullptr) {
+    links_->collectives = meet(first, [](int, int) { return true; });
+    const Tensor words = Tensor::empty(stream.device(), {size()}, DType::kU8, {MemoryCategory::kWorkspace, "comm"});
+    nccl::check(nccl::library().all_gather(words.raw() + rank(), words.raw(), 1, ncclUint8, links_->collectives,
+                                           cuda_stream(first)),
+                "ncclAllGather");
+    nccl::check(
+        nccl::library().broadcast(words.raw(), words.raw(), 1, ncclUint8, 0, links_->collectives, cuda_stream(first)),
+        "ncclBroadcast");
+    stream.device().synchronize();
   }
-  if (upward_ != nullptr) return;
-  upward_ = meet();
-  downward_ = meet();
-  CONCLAVE_CUDA(cudaStreamCreateWithFlags(&beside_, cudaStreamNonBlocking));
-  for (cudaEvent_t* event : {&fork_, &join_}) CONCLAVE_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
+  if (use != Use::kAlsoExchanges || links_->upward != nullptr) return;
+  links_->upward = meet(first, [](int from, int to) { return from < to; });
+  links_->downward = meet(first, [](int from, int to) { return from > to; });
+  CONCLAVE_CUDA(cudaStreamCreateWithFlags(&links_->beside, cudaStreamNonBlocking));
+  for (cudaEvent_t* event : {&links_->fork, &links_->join})
+    CONCLAVE_CUDA(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
 }
 
 void NcclCommunicator::carry_out(const Stream& stream, const CollectiveCall& call, const Tensor& staging) {
@@ -165,7 +195,7 @@ void NcclCommunicator::carry_out(const Stream& stream, const CollectiveCall& cal
       return all_to_all(stream, call);
     case CollectiveKind::kBroadcast:
       return nccl::check(nccl::library().broadcast(call.in.raw(), call.out.raw(), static_cast<size_t>(call.in.bytes()),
-                                                   ncclUint8, call.root, collectives_, cuda_stream(stream)),
+                                                   ncclUint8, call.root, links_->collectives, cuda_stream(stream)),
                          "ncclBroadcast");
     case CollectiveKind::kExchange:
       return exchange_all(stream, call);
@@ -206,7 +236,7 @@ void NcclCommunicator::all_reduce_short(const Stream& stream, const CollectiveCa
   const int64_t bytes = call.in.bytes();
   if (bytes == 0) return;
   nccl::check(nccl::library().all_gather(call.in.raw(), staging.raw(), static_cast<size_t>(bytes), ncclUint8,
-                                         collectives_, cuda_stream(stream)),
+                                         links_->collectives, cuda_stream(stream)),
               "ncclAllGather");
   kernels::ordered_reduce_on_gpu(stream, {.pieces = staging.raw(),
                                           .piece_bytes = bytes,
@@ -233,13 +263,13 @@ void NcclCommunicator::reduce_pieces(const Stream& stream, const CollectiveCall&
     for (int r = 0; r < size(); ++r) {
       const std::byte* from = call.in.raw() + (begins[static_cast<size_t>(r)] + first) * width;
       if (count_of(r) > 0) {
-        nccl::check(nccl::library().send(from, static_cast<size_t>(count_of(r) * width), ncclUint8, r, collectives_,
-                                         cuda_stream(stream)),
+        nccl::check(nccl::library().send(from, static_cast<size_t>(count_of(r) * width), ncclUint8, r,
+                                         links_->collectives, cuda_stream(stream)),
                     "ncclSend");
       }
       if (mine > 0) {
         nccl::check(nccl::library().receive(staging.raw() + r * chunk * width, static_cast<size_t>(mine * width),
-                                            ncclUint8, r, collectives_, cuda_stream(stream)),
+                                            ncclUint8, r, links_->collectives, cuda_stream(stream)),
                     "ncclRecv");
       }
     }
@@ -262,7 +292,7 @@ void NcclCommunicator::gather_pieces(const Stream& stream, const Tensor& in, con
   if (alike) {
     if (length == 0) return;
     return nccl::check(nccl::library().all_gather(in.raw(), out.raw(), static_cast<size_t>(length * width), ncclUint8,
-                                                  collectives_, cuda_stream(stream)),
+                                                  links_->collectives, cuda_stream(stream)),
                        "ncclAllGather");
   }
   nccl::Group group;
@@ -271,7 +301,7 @@ void NcclCommunicator::gather_pieces(const Stream& stream, const Tensor& in, con
     std::byte* const to = out.raw() + begin * width;
     if (count == 0) continue;
     nccl::check(nccl::library().broadcast(r == rank() ? in.raw() : to, to, static_cast<size_t>(count * width),
-                                          ncclUint8, r, collectives_, cuda_stream(stream)),
+                                          ncclUint8, r, links_->collectives, cuda_stream(stream)),
                 "ncclBroadcast");
   }
   group.end();
@@ -285,13 +315,13 @@ void NcclCommunicator::all_to_all(const Stream& stream, const CollectiveCall& ca
     const auto at = static_cast<size_t>(r);
     if (call.send[at] > 0) {
       nccl::check(nccl::library().send(call.in.raw() + from[at] * width, static_cast<size_t>(call.send[at] * width),
-                                       ncclUint8, r, collectives_, cuda_stream(stream)),
+                                       ncclUint8, r, links_->collectives, cuda_stream(stream)),
                   "ncclSend");
     }
     if (call.receive[at] > 0) {
       nccl::check(
           nccl::library().receive(call.out.raw() + to[at] * width, static_cast<size_t>(call.receive[at] * width),
-                                  ncclUint8, r, collectives_, cuda_stream(stream)),
+                                  ncclUint8, r, links_->collectives, cuda_stream(stream)),
           "ncclRecv");
     }
   }
@@ -304,16 +334,16 @@ void NcclCommunicator::exchange_all(const Stream& stream, const CollectiveCall& 
   const bool all_up = std::all_of(call.transfers.begin(), call.transfers.end(), up);
   const cudaStream_t here = cuda_stream(stream);
   if (!any_up || all_up) return post(call, any_up, here);
-  CONCLAVE_CUDA(cudaEventRecord(fork_, here));
-  CONCLAVE_CUDA(cudaStreamWaitEvent(beside_, fork_, 0));
+  CONCLAVE_CUDA(cudaEventRecord(links_->fork, here));
+  CONCLAVE_CUDA(cudaStreamWaitEvent(links_->beside, links_->fork, 0));
   post(call, true, here);
-  post(call, false, beside_);
-  CONCLAVE_CUDA(cudaEventRecord(join_, beside_));
-  CONCLAVE_CUDA(cudaStreamWaitEvent(here, join_, 0));
+  post(call, false, links_->beside);
+  CONCLAVE_CUDA(cudaEventRecord(links_->join, links_->beside));
+  CONCLAVE_CUDA(cudaStreamWaitEvent(here, links_->join, 0));
 }
 
 void NcclCommunicator::post(const CollectiveCall& call, bool upward, cudaStream_t stream) {
-  const Handle handle = upward ? upward_ : downward_;
+  const Handle handle = upward ? links_->upward : links_->downward;
   nccl::Group group;
   for (const Transfer& transfer : call.transfers) {
     if (goes_up(transfer, rank()) != upward || transfer.tensor.bytes() == 0) continue;

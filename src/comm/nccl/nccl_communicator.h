@@ -6,6 +6,7 @@
 // exchange, in which all members take part.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -17,10 +18,27 @@
 
 namespace conclave {
 
+namespace nccl {
+
+/// What carries the groups of the same members.
+struct Links {
+  ncclComm_t collectives = nullptr, upward = nullptr, downward = nullptr;
+  cudaStream_t beside = nullptr;  ///< messages to lower members, while those to higher ones are under way
+  cudaEvent_t fork = nullptr, join = nullptr;
+
+  Links() = default;
+  ~Links();
+  Links(const Links&) = delete;
+  Links& operator=(const Links&) = delete;
+};
+
+}  // namespace nccl
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> host, const GpuTransport& transport);
-  ~NcclCommunicator() override;
+
+  void prepare(const Stream& stream, Use use) override;
 
  protected:
   void submit(const Stream& stream, CollectiveCall call) override;
@@ -32,15 +50,12 @@ class NcclCommunicator final : public Communicator {
   const GpuTransport& transport_;
   std::unique_ptr<Device> host_device_;
   std::shared_ptr<nccl::GpuWatch> watch_;
-  Handle collectives_ = nullptr, upward_ = nullptr, downward_ = nullptr;
-  cudaStream_t beside_ = nullptr;  ///< messages to lower members, while those to higher ones are under way
-  cudaEvent_t fork_ = nullptr, join_ = nullptr;
+  std::shared_ptr<nccl::Links> links_;
 
   static void copy_alone(const Stream& stream, const CollectiveCall& call);
   void submit_on_host(const Stream& stream, const CollectiveCall& call);
   void compare_calls(const CollectiveCall& call);
-  Handle meet();
-  void prepare(const CollectiveCall& call);
+  Handle meet(const Stream& stream, const std::function<bool(int from, int to)>& linked);
 
   void carry_out(const Stream& stream, const CollectiveCall& call, const Tensor& staging);
   int64_t staging_elements(const CollectiveCall& call) const;

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
 #include <vector>
 
 #include "base/error.h"
@@ -138,7 +139,12 @@ std::unique_ptr<Device> make_cuda_device() {
   return std::make_unique<CudaDevice>(rank_on_this_machine % count);
 }
 
-void use_gpu_of_rank(int rank_on_machine) { rank_on_this_machine = rank_on_machine; }
+void use_gpu_of_rank(int rank_on_machine) {
+  rank_on_this_machine = rank_on_machine;
+  // A kernel that is loaded when first launched waits for those that run, and one of these may be a collective that
+  // waits for other ranks.
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+}
 
 bool cuda_is_built_in() { return true; }
 
