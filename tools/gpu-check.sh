@@ -105,6 +105,7 @@ step train_cuda_bf16 train cuda bf16
 step bench_step timeout 150 "$conclave" bench step --config "$root/configs/bench_small_moe.yaml" --device cuda --bf16
 step demo_cuda_f32 demo cuda f32 1
 step demo_cuda_bf16 demo cuda bf16 1
+if command -v mpirun >/dev/null && [ -x "$build/tests/comm_ranks" ]; then step layouts "$root/tools/gpu-layouts.sh" "$build" "$logs/layouts"; fi
 step demo_cpu wait $demo_runs
 step demo_curve demo_curve
 step demo_band demo_band
