@@ -48,7 +48,11 @@ kernels::AttentionDropout AttentionCore::dropout(const Context& context) const {
 }
 
 Tensor AttentionCore::run(const Context& context, const AttentionHeads& heads, std::vector<Tensor>* lse) const {
-  if (!context.groups->part().context.is_whole()) return ContextAttention(context, config_).forward(heads, lse);
+  if (!context.groups->part().context.is_whole()) {
+    std::optional<Weight> offset;
+    if (offset_ != nullptr) offset.emplace(context.store, *offset_);
+    return ContextAttention(context, config_, {.score = offset ? offset->tensor() : zeros_}).forward(heads, lse);
+  }
   const int64_t batch = heads.q.size(0), sequence = heads.q.size(2);
   const Tensor out = context.empty({sequence, batch, config_.heads * config_.value_dim}, "core_attn.out");
   const Shape rows{batch, config_.heads, sequence};
@@ -109,33 +113,37 @@ AttentionHeads AttentionCore::backward(const Context& context, const Tensor& dou
   const Tensor& out = saved.out.get();  // brings lse
   const Tensor& k = saved.k.get();      // brings v
   const AttentionHeads heads{saved.q.get(), k, *saved.v};
-  if (!context.groups->part().context.is_whole())
-    return ContextAttention(context, config_).backward(heads, out, *saved.lse, dout);
-  return run_backward(context, heads, out, saved.lse->front(), dout);
+  std::optional<Weight> offset;
+  if (offset_ != nullptr) offset.emplace(context.store, *offset_);
+  const Tensor sink = offset ? offset->tensor() : zeros_;
+  const Tensor dsink = offset ? context.store.gradient(*offset_) : Tensor();
+  const AttentionHeads gradient =
+      context.groups->part().context.is_whole()
+          ? run_backward(context, heads, {out, saved.lse->front(), dout, sink, dsink})
+          : ContextAttention(context, config_, {sink, dsink}).backward(heads, out, *saved.lse, dout);
+  if (offset_ != nullptr) context.store.gradient_complete(*offset_);
+  return gradient;
 }
 
-AttentionHeads AttentionCore::run_backward(const Context& context, const AttentionHeads& heads, const Tensor& out,
-                                           const Tensor& lse, const Tensor& dout) const {
+AttentionHeads AttentionCore::run_backward(const Context& context, const AttentionHeads& heads,
+                                           const Rows& rows) const {
   const AttentionHeads gradient{context.empty(heads.q.shape(), "attention.dq"),
                                 context.empty(heads.k.shape(), "attention.dk"),
                                 context.empty(heads.v.shape(), "attention.dv")};
-  std::optional<Weight> offset;
-  if (offset_ != nullptr) offset.emplace(context.store, *offset_);
-  kernels::attention_backward(context.stream, {.dout = dout,
+  kernels::attention_backward(context.stream, {.dout = rows.dout,
                                                .q = heads.q,
                                                .k = heads.k,
                                                .v = heads.v,
-                                               .out = out,
-                                               .lse = lse,
+                                               .out = rows.out,
+                                               .lse = rows.lse,
                                                .dq = gradient.q,
                                                .dk = gradient.k,
                                                .dv = gradient.v,
                                                .mask = mask(context, heads.q.size(2)),
                                                .dropout = dropout(context),
                                                .scale = static_cast<float>(config_.softmax_scale),
-                                               .sink = offset ? offset->tensor() : zeros_,
-                                               .dsink = offset ? context.store.gradient(*offset_) : Tensor()});
-  if (offset_ != nullptr) context.store.gradient_complete(*offset_);
+                                               .sink = rows.sink,
+                                               .dsink = rows.dsink});
   return gradient;
 }
 

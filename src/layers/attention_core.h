@@ -58,12 +58,15 @@ class AttentionCore {
   Parameter* offset_ = nullptr;  // kLearned
   Tensor zeros_;                 // kZero: [n]
 
+  /// What a backward needs beside the heads: out, dout [S,B,n*Dv], lse [B,n,S], sink and its gradient [n].
+  struct Rows {
+    Tensor out, lse, dout, sink, dsink;
+  };
   kernels::AttentionMask mask(const Context& context, int64_t sequence) const;
   kernels::AttentionDropout dropout(const Context& context) const;
   void forward_pass(const Context& context, kernels::AttentionForwardArgs args) const;
   Tensor run(const Context& context, const AttentionHeads& heads, std::vector<Tensor>* lse) const;
-  AttentionHeads run_backward(const Context& context, const AttentionHeads& heads, const Tensor& out, const Tensor& lse,
-                              const Tensor& dout) const;
+  AttentionHeads run_backward(const Context& context, const AttentionHeads& heads, const Rows& rows) const;
 };
 
 }  // namespace conclave

@@ -39,18 +39,29 @@ std::vector<Tensor> all_as(const Context& context, const std::vector<Tensor>& te
 
 }  // namespace
 
-ContextAttention::ContextAttention(const Context& context, const AttentionCoreConfig& config)
-    : context_(context), config_(config), split_(context, config.context_exchange) {}
+ContextAttention::ContextAttention(const Context& context, const AttentionCoreConfig& config, const ContextSink& sink)
+    : context_(context), config_(config), split_(context, config.context_exchange), sink_(sink) {
+  const int64_t first = first_head();
+  if (sink.score) sink_.score = sink.score.slice(first, first + heads());
+  if (sink.gradient) sink_.gradient = sink.gradient.slice(first, first + heads());
+}
+
+// After an exchange of heads this rank has one part of its heads.
+int64_t ContextAttention::heads() const {
+  return config_.heads * split_.outer_size() / context_.groups->part().context.size;
+}
+
+int64_t ContextAttention::first_head() const {
+  const Slice& context = context_.groups->part().context;
+  return context.rank % (context.size / split_.outer_size()) * heads();
+}
 
 kernels::AttentionMask ContextAttention::mask(const SequenceRun& queries, const SequenceRun& keys) const {
   const int64_t sequence = split_.sequence();
-  // After an exchange of heads this rank has one part of its heads.
-  const ModelPart& part = context_.groups->part();
-  const int64_t inner = part.context.size / split_.outer_size(), heads = config_.heads / inner;
   return {.causal = true,
           .window = config_.window,
           .document_starts = split_.columns_of_run(context_.batch.document_starts, queries),
-          .place = kernels::AttentionPlace{.first_head = config_.first_head + part.context.rank % inner * heads,
+          .place = kernels::AttentionPlace{.first_head = config_.first_head + first_head(),
                                            .first_query = queries.position,
                                            .first_key = keys.position,
                                            .queries = sequence,
@@ -65,6 +76,12 @@ kernels::AttentionDropout ContextAttention::dropout() const {
 bool ContextAttention::sees(const SequenceRun& queries, const SequenceRun& keys) const {
   if (keys.position > queries.position + queries.size - 1) return false;
   return config_.window == 0 || keys.position + keys.size - 1 > queries.position - config_.window;
+}
+
+// A query's block of its own position has the sink: every query has one such block, so the sink counts once.
+ContextSink ContextAttention::sink(const SequenceRun& queries, const SequenceRun& keys) const {
+  const bool own = keys.position <= queries.position && queries.position < keys.position + keys.size;
+  return own ? sink_ : ContextSink{};
 }
 
 ContextAttention::Runs ContextAttention::own_keys(const AttentionHeads& heads) const {
@@ -111,7 +128,8 @@ void ContextAttention::attend(const Runs& queries, const Runs& keys, const Runs&
                                                    .mask = mask(queries.runs[i], keys.runs[j]),
                                                    .dropout = dropout(),
                                                    .scale = static_cast<float>(config_.softmax_scale),
-                                                   .max_logit = max_logit});
+                                                   .max_logit = max_logit,
+                                                   .sink = sink(queries.runs[i], keys.runs[j]).score});
       if (logits_wanted) context_.observe(config_.name + ".core_attention.max_logit", max_logit);
       kernels::attention_merge(context_.stream, {.out = out, .lse = lse, .part = part, .part_lse = part_lse});
     }
@@ -147,6 +165,7 @@ void ContextAttention::attend_backward(const Runs& queries, const Runs& rows, co
       const Tensor dq = context_.empty(queries.a[i].shape(), "context.dq");
       const Tensor dk = context_.empty(keys.a[j].shape(), "context.dk");
       const Tensor dv = context_.empty(keys.b[j].shape(), "context.dv");
+      const ContextSink sink_here = sink(queries.runs[i], keys.runs[j]);
       kernels::attention_backward(context_.stream, {.dout = rows.b[i],
                                                     .q = queries.a[i],
                                                     .k = keys.a[j],
@@ -158,7 +177,9 @@ void ContextAttention::attend_backward(const Runs& queries, const Runs& rows, co
                                                     .dv = dv,
                                                     .mask = mask(queries.runs[i], keys.runs[j]),
                                                     .dropout = dropout(),
-                                                    .scale = static_cast<float>(config_.softmax_scale)});
+                                                    .scale = static_cast<float>(config_.softmax_scale),
+                                                    .sink = sink_here.score,
+                                                    .dsink = sink_here.gradient});
       add(context_, dq, query_gradients.a[i]);
       add(context_, dk, key_gradients.a[j]);
       add(context_, dv, key_gradients.b[j]);

@@ -9,12 +9,18 @@
 
 namespace conclave {
 
+/// One more score in the denominators of this rank's heads (kernels/attention.h), and where its gradient is added.
+struct ContextSink {
+  Tensor score = {};     ///< [n]; optional
+  Tensor gradient = {};  ///< [n] f32; optional
+};
+
 class ContextAttention {
  public:
-  ContextAttention(const Context& context, const AttentionCoreConfig& config);
+  ContextAttention(const Context& context, const AttentionCoreConfig& config, const ContextSink& sink);
 
-  /// This rank's heads -> out [S',B,n*Dv]; lse: one tensor for each run of queries, for backward. An observer that wants
-  /// them sees the largest logits of each block of queries and keys.
+  /// This rank's heads -> out [S',B,n*Dv]; lse: one tensor for each run of queries, for backward. An observer that
+  /// wants them sees the largest logits of each block of queries and keys.
   Tensor forward(const AttentionHeads& heads, std::vector<Tensor>* lse) const;
   AttentionHeads backward(const AttentionHeads& heads, const Tensor& out, const std::vector<Tensor>& lse,
                           const Tensor& dout) const;
@@ -28,10 +34,14 @@ class ContextAttention {
   const Context& context_;
   const AttentionCoreConfig& config_;
   ContextSplit split_;
+  ContextSink sink_;  // of the heads that are here after an exchange of heads
 
+  int64_t heads() const;
+  int64_t first_head() const;
   kernels::AttentionMask mask(const SequenceRun& queries, const SequenceRun& keys) const;
   kernels::AttentionDropout dropout() const;
   bool sees(const SequenceRun& queries, const SequenceRun& keys) const;
+  ContextSink sink(const SequenceRun& queries, const SequenceRun& keys) const;
   bool gathers() const { return config_.context_exchange == ContextExchange::kGather; }
   Runs own_keys(const AttentionHeads& heads) const;
   Runs passed_on(const Runs& keys, int64_t step) const;

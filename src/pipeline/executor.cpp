@@ -76,6 +76,19 @@ void StepExecutor::run(const std::vector<StepAction>& actions, const StepCallbac
   }
 }
 
+StepExecutor::FlowPlace StepExecutor::flow_place() const {
+  const PipelinePart& part = settings_.part;
+  const int64_t chunks = part.chunks * part.ranks, chunk = action_.chunk * part.ranks + part.rank;
+  switch (action_.kind) {
+    case ActionKind::kForward:
+      return {action_.micro_batch, chunk};
+    case ActionKind::kBackward:
+      return {action_.micro_batch, 2 * chunks - 1 - chunk};
+    default:
+      return {action_.micro_batch, 3 * chunks - 1 - chunk};
+  }
+}
+
 void StepExecutor::run_timed(const StepAction& action, const StepCallbacks& callbacks,
                              const LossWeights& loss_weights) {
   if (!action_timer_) return run_action(action, callbacks, loss_weights);
@@ -88,6 +101,7 @@ void StepExecutor::run_timed(const StepAction& action, const StepCallbacks& call
 
 void StepExecutor::run_action(const StepAction& action, const StepCallbacks& callbacks,
                               const LossWeights& loss_weights) {
+  action_ = action;
   switch (action.kind) {
     case ActionKind::kForward:
       return forward({action.micro_batch, action.chunk}, callbacks, loss_weights);

@@ -77,6 +77,14 @@ class StepExecutor {
   void set_action_timer(ActionTimer timer) { action_timer_ = std::move(timer); }
   /// Whether somebody sees tensors or times actions.
   bool is_watched() const { return settings_.observer != nullptr || action_timer_ != nullptr; }
+  /// Where in the flow of a micro-batch the action under way stands: on all ranks, what comes later gets a larger
+  /// number. Ranks that hold the same layers have the same number.
+  struct FlowPlace {
+    int64_t micro_batch = 0;  ///< of this rank's data
+    int64_t stage = 0;        ///< forwards through all chunks of the pipeline, backwards through them, weight gradients
+    bool operator==(const FlowPlace&) const = default;
+  };
+  FlowPlace flow_place() const;
   /// Number of the step in the run: keys what is drawn anew each iteration.
   void set_iteration(int64_t iteration) { iteration_ = iteration; }
 
@@ -90,6 +98,7 @@ class StepExecutor {
   ExecutorSettings settings_;
   int64_t iteration_ = 0;
   ActionTimer action_timer_;
+  StepAction action_;  // under way
   StageMessages messages_;
   std::vector<WeightGradientQueue> weight_gradients_;  // by chunk
   std::map<Place, InFlight> in_flight_;

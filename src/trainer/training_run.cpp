@@ -281,7 +281,7 @@ StepResult TrainingRun::checked_step(const std::vector<MicroBatch>& batches) {
 // program, and the run stops with the place named. A good result: a passing fault of the machine.
 StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonFiniteStep& first) {
   const int64_t iteration = state_.iteration + 1;
-  FaultFinder finder;
+  FaultFinder finder(engine_->executor());
   engine_->executor().set_observer(&finder);
   try {
     StepRequest unchecked = request();
@@ -301,8 +301,11 @@ StepResult TrainingRun::retry(const std::vector<MicroBatch>& batches, const NonF
     const bool known = state_.failed_iteration == iteration;
     state_.failed_iteration = iteration;
     if (world_.rank() == 0) rejections_->add(iteration, "not finite", second.loss_sum, Rejection::kReproducible);
-    std::string text = fmt::format("iteration {}: {}; the same again when run a second time. First bad value: {}",
-                                   iteration, second.what(), finder.text());
+    const FaultFinder::First fault = finder.first_of_job(world_, device_->default_stream());
+    // Every rank says the same, in the name of the one that has it.
+    const std::string owner = world_.size() == 1 ? "" : fmt::format("rank {}: ", fault.rank);
+    std::string text = fmt::format("{}iteration {}: {}; the same again when run a second time. First bad value: {}",
+                                   owner, iteration, second.what(), fault.text);
     if (saves(options_)) {
       save();
       text += fmt::format("; the state before this step is saved in '{}'", *options_.checkpoint.save);

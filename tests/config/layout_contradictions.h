@@ -54,9 +54,6 @@ inline constexpr LayoutContradictionCase kLayoutContradictions[] = {
      "of ranks\nthe number of ranks must be divisible by expert tensor * expert * pipeline size; got 8 ranks and 3; "
      "start "
      "another number of ranks"},
-    {8, "--context-parallel-size 2 --softmax-type learnable",
-     "--softmax-type learnable is not available yet with --context-parallel-size above 1; got 2; leave one of them "
-     "out"},
     {8, "--pipeline-model-parallel-size 4 --num-layers-per-virtual-pipeline-stage 3",
      "--num-layers-per-virtual-pipeline-stage must divide the layers of a pipeline rank; got 3 for 4 layers on 4 "
      "ranks; choose from 1"},

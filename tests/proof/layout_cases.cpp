@@ -57,6 +57,7 @@ const Words kPp2 = {"--pipeline-model-parallel-size", "2"};
 const Words kPp4 = {"--pipeline-model-parallel-size", "4"};
 const Words kCp2 = {"--context-parallel-size", "2"};
 const Words kCp4 = {"--context-parallel-size", "4"};
+const Words kLearnedOffset = {"--softmax-type", "learnable"};
 const Words kZero = {"--use-distributed-optimizer"};
 const Words kOverlap = {"--use-distributed-optimizer", "--overlap-grad-reduce", "--overlap-param-gather"};
 const Words kAllToAll = {"--moe-token-dispatcher-type", "alltoall"};
@@ -151,7 +152,7 @@ std::vector<LayoutCase> chosen_cases() {
       {"bf16_tp2_ep2", 4, both(kTp2, kEp2), kAllExperts, false, true},
       {"bf16_cp2_pp2", 4, both(kCp2, kPp2), kAllExperts, false, true},
       {"latent_tp2", 2, kTp2, both(kLatent, kSgd)},
-      {"latent_cp2", 2, kCp2, kLatent},
+      {"latent_cp2", 2, kCp2, both(kLatent, kSgd)},
       {"latent_pp2_ep2", 4, both(kPp2, kEp2), kLatent},
       {"prediction_tp2", 2, kTp2, kPrediction},
       {"prediction_cp2", 2, kCp2, kPrediction},
@@ -160,7 +161,22 @@ std::vector<LayoutCase> chosen_cases() {
       {"jitter_cp2_tp2", 4, both(kCp2, kTp2), {"--moe-input-jitter-eps", "0.1"}},
       {"forced_cp2", 2, kCp2, kForced},
       {"forced_tp2_ep2", 4, both(kTp2, kEp2), kForced},
-      {"softmax_offset_tp2", 2, kTp2, {"--softmax-type", "learnable"}},
+      {"softmax_offset_tp2", 2, kTp2, kLearnedOffset},
+      {"softmax_offset_cp2", 2, kCp2, kLearnedOffset},
+      {"softmax_offset_cp4_window", 4, kCp4, both(kLearnedOffset, {"--window-size", "(5,0)"})},
+      {"softmax_offset_cp2_gather", 2, both(kCp2, {"--cp-comm-type", "all_gather"}), kLearnedOffset},
+      {"softmax_offset_tp2_cp2_heads", 4, both(both(kTp2, kCp2), {"--cp-comm-type", "a2a"}), kLearnedOffset},
+      {"softmax_offset_cp4_both", 4,
+       both(kCp4, {"--cp-comm-type", "a2a+p2p", "--hierarchical-context-parallel-sizes", "2", "2"}), kLearnedOffset},
+      {"softmax_off_by_one_cp2", 2, kCp2, {"--softmax-type", "off-by-one"}},
+      {"softmax_off_by_one_cp2_gather",
+       2,
+       both(kCp2, {"--cp-comm-type", "all_gather"}),
+       {"--softmax-type", "off-by-one"}},
+      {"softmax_off_by_one_cp4_both",
+       4,
+       both(kCp4, {"--cp-comm-type", "a2a+p2p", "--hierarchical-context-parallel-sizes", "2", "2"}),
+       {"--softmax-type", "off-by-one"}},
       {"shared_gate_overlap_ep2", 2, both(both(kEp2, kAllToAll), {"--moe-shared-expert-overlap"}), kSharedGate},
       {"shared_gate_tp2_ep2", 4, both(kTp2, kEp2), kSharedGate},
       {"hybridep_ep4", 4,

@@ -30,7 +30,6 @@ struct Apart {
   std::vector<std::string> some, others;
 };
 
-const std::vector<std::string> kRings = {"CP ring", "CP gather", "CP heads", "CP heads, ring"};
 // Ways to share the tokens of a micro-batch.
 const std::vector<std::string> kSharedTokens = {
     "TP", "CP ring", "CP gather", "CP heads", "CP heads, ring", "GQA below TP", "ETP below TP"};
@@ -44,7 +43,6 @@ const std::vector<Apart>& what_never_meets() {
   static const std::vector<Apart> list = {
       {Why::kRefused, "experts with TP need SP", {"TP without SP"}, kOfExperts},
       {Why::kRefused, "there are no experts", {"dense"}, kOfExperts},
-      {Why::kRefused, "sinks in the softmax are not there under CP yet", {"softmax offset"}, kRings},
       {Why::kRefused, "one dispatcher", {"allgather"}, {"alltoall", "flex deepep", "flex hybridep"}},
       {Why::kRefused, "one dispatcher", {"alltoall"}, {"flex deepep", "flex hybridep"}},
       {Why::kRefused, "one back end", {"flex deepep"}, {"flex hybridep"}},

@@ -78,10 +78,6 @@ void check_context(Rules& rules) {
   rules.refuse(context > 1 && rules.raw.model.seq_length % (2 * context) != 0,
                "--seq-length must be divisible by twice --context-parallel-size; got {} and {}; change one of them",
                rules.raw.model.seq_length, context);
-  rules.refuse(context > 1 && rules.raw.model.softmax_type != "vanilla",
-               "--softmax-type {} is not available yet with --context-parallel-size above 1; got {}; leave one of them "
-               "out",
-               rules.raw.model.softmax_type, context);
   const auto kinds = static_cast<int64_t>(parallel.cp_comm_type.size());
   rules.refuse(kinds != 1 && kinds != layers,
                "--cp-comm-type takes one value or one for each layer; got {} for {} "
