@@ -69,6 +69,8 @@ std::string load_table(const RoutingSummary& summary) {
 
 std::vector<int64_t> whole(const std::vector<double>& counts) { return {counts.begin(), counts.end()}; }
 
+bool writes_events(const Options& options) { return options.logging.tensorboard_dir || options.checkpoint.save; }
+
 }  // namespace
 
 class RunLog::Implementation {
@@ -123,7 +125,6 @@ RunLog::Implementation::Implementation(const Options& options, const ModelSpec& 
       display_(ProgressDisplay::mode_from_option(options.logging.progress)),
       consumed_samples_(state.consumed_samples) {
   if (device.is_sim()) return;
-  std::optional<std::string> events = options.logging.tensorboard_dir;
   if (options.checkpoint.save) {
     make_directories(*options.checkpoint.save);
     Json layout = Json::object();
@@ -135,14 +136,15 @@ RunLog::Implementation::Implementation(const Options& options, const ModelSpec& 
         *options.checkpoint.save + "/metrics.jsonl",
         MetricsWriter::Run{.run_id = state.run_id, .world_size = options.parallel.world_size, .layout = layout});
     write_file_atomically(*options.checkpoint.save + "/options.yaml", options_yaml(options));
-    if (!events) events = *options.checkpoint.save + "/tensorboard";
     if (options.logging.log_progress) {
       progress_file_ = std::make_unique<ProgressFile>(*options.checkpoint.save + "/progress.txt", state.run_id,
                                                       options.parallel.world_size,
                                                       progress_at(state.iteration, state.consumed_samples));
     }
   }
-  if (events) events_ = std::make_unique<EventWriter>(*events);
+  if (writes_events(options))
+    events_ = std::make_unique<EventWriter>(
+        options.logging.tensorboard_dir.value_or(options.checkpoint.save.value_or("") + "/tensorboard"));
 }
 
 RunProgress RunLog::Implementation::progress_at(int64_t iteration, int64_t samples) const {
@@ -361,12 +363,15 @@ void RunLog::Implementation::finish() {
 
 RunLog::RunLog(const Options& options, const ModelSpec& spec, Device& device, const RunState& state, bool speaks)
     : log_interval_(options.logging.log_interval),
+      points_interval_(writes_events(options) ? options.logging.tensorboard_log_interval : 0),
       implementation_(speaks ? std::make_unique<Implementation>(options, spec, device, state) : nullptr) {}
 RunLog::~RunLog() = default;
 
 void RunLog::step(const StepLog& entry, Engine& engine) {
   if (implementation_) return implementation_->step(entry, engine);
-  if (entry.iteration % log_interval_ == 0) engine.take_routing();  // the one measurement that needs all ranks
+  // The one measurement that needs all ranks, at the steps at which rank 0 takes it.
+  if (entry.iteration % log_interval_ == 0 || (points_interval_ > 0 && entry.iteration % points_interval_ == 0))
+    engine.take_routing();
 }
 
 void RunLog::evaluating(Split split, int64_t samples, int64_t of_samples) {

@@ -127,6 +127,13 @@ TEST_F(LogOptions, PointsOfTensorBoardHaveTheirOwnInterval) {
   }
 }
 
+// Ranks that write nothing take part in what the one that writes measures, also at steps that only TensorBoard hears
+// of.
+TEST_F(LogOptions, RanksMeasureTogether) {
+  run("--ranks-as-threads 2 --expert-model-parallel-size 2 --log-interval 4 --check-collectives");
+  EXPECT_EQ(events("experts/tokens_layer_1"), 6);
+}
+
 TEST_F(LogOptions, MemoryRanksAndPerplexityInTensorBoard) {
   const char* kMemory = "mem-allocated-bytes";
   run("--eval-iters 2 --eval-interval 3");
