@@ -46,11 +46,24 @@ namespace {
   throw_user(fmt::format("cannot {} '{}': {}{}", what, path, std::strerror(code), advice));
 }
 
+// A file system that cannot go past its page cache refuses the flag; then all goes through it.
+void set_direct(int fd) {
+  if (const int flags = ::fcntl(fd, F_GETFL); flags >= 0) ::fcntl(fd, F_SETFL, flags | O_DIRECT);
+}
+
+// Whether the file went past the page cache until now; it does no more.
+bool clear_direct(int fd) {
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags >= 0 && (flags & O_DIRECT) != 0 && ::fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 void write_all(int fd, const std::byte* data, size_t size, const std::string& path) {
   while (size > 0) {
     const ssize_t written = ::write(fd, data, size);
     if (written < 0) {
       if (errno == EINTR) continue;
+      // A file system that takes the flag and then not the write, or the rest of a write that was cut short.
+      if (errno == EINVAL && clear_direct(fd)) continue;
       fail("write", path);
     }
     data += written;
@@ -191,6 +204,8 @@ void InputFile::read_at(int64_t offset, std::span<std::byte> bytes) const {
     const ssize_t got = ::pread(fd_, data, left, offset);
     if (got < 0) {
       if (errno == EINTR) continue;
+      // The end of a file is no multiple.
+      if (errno == EINVAL && clear_direct(fd_)) continue;
       fail("read", path_);
     }
     CONCLAVE_USER_CHECK(got > 0, "cannot read '{}': it ends at byte {}, {} more bytes were expected; the file shrank",
@@ -229,6 +244,12 @@ void OutputFile::write_at(int64_t offset, std::span<const std::byte> bytes) {
     size -= static_cast<size_t>(written);
   }
 }
+
+void InputFile::go_direct() { set_direct(fd_); }
+
+void OutputFile::go_direct() { set_direct(fd_); }
+
+void OutputFile::go_buffered() { clear_direct(fd_); }
 
 void OutputFile::sync() {
   if (::fsync(fd_) != 0 && errno != EINVAL) fail("sync", path_);

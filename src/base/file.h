@@ -55,6 +55,9 @@ class InputFile {
   int64_t size() const;
   /// Fills `bytes` from `offset`; throws UserError if the file ends before that.
   void read_at(int64_t offset, std::span<std::byte> bytes) const;
+  /// From here on reads go past the page cache, to what the disk holds, where the file system can: offset, size and
+  /// address must be multiples of 4096, the size only where the file goes on that far. For one thread.
+  void go_direct();
   const std::string& path() const { return path_; }
 
  private:
@@ -74,6 +77,10 @@ class OutputFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   void write_at(int64_t offset, std::span<const std::byte> bytes);
+  /// From here on writes go past the page cache, where the file system can: they must be multiples of 4096 bytes from
+  /// memory aligned to that, at such an offset. go_buffered() takes it back.
+  void go_direct();
+  void go_buffered();
   void sync();
   /// Closes and reports what close(2) reports; the destructor closes quietly.
   void close();

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/safetensors.h"
+#include "base/streamed_file.h"
 #include "checkpoint/box_overlap.h"
 
 namespace conclave {
@@ -98,7 +99,7 @@ std::string entry_name(const CheckpointTensor& tensor, const Box& box) {
   return tensor.shard.is_whole() ? tensor.name : tensor.name + box_text(box);
 }
 
-std::vector<uint64_t> write_piece(OutputFile& file, const CheckpointTensor& tensor, const Piece& piece,
+std::vector<uint64_t> write_piece(StreamedFile& file, const CheckpointTensor& tensor, const Piece& piece,
                                   std::vector<std::byte>& buffer) {
   std::vector<uint64_t> checksums;
   const std::byte* host = tensor.host_data();
@@ -126,7 +127,7 @@ void write_file(const std::string& directory, const std::string& name, const std
     items.push_back({entry_name(tensor, box), tensor.dtype, box.size});
   }
   const std::string header = safetensors_header(items);
-  OutputFile file(directory + "/" + name);
+  StreamedFile file(directory + "/" + name);
   file.write(header);
   std::vector<std::byte> buffer;
   auto offset = static_cast<int64_t>(header.size());
@@ -137,8 +138,7 @@ void write_file(const std::string& directory, const std::string& name, const std
         {box, name, offset, piece.bytes, write_piece(file, tensor, piece, buffer)});
     offset += piece.bytes;
   }
-  file.sync();
-  file.close();
+  file.finish();
   index.files.push_back({name, offset, static_cast<int64_t>(header.size()), hash64(header)});
 }
 
