@@ -67,10 +67,10 @@ losses() { sed -n 's/.*"kind":"train","iteration":\([56]\),.*"lm_loss":\([^,]*\)
 rm -rf "$logs/run" "$logs/run2"
 # shellcheck disable=SC2086
 {
-  ranks 2 "$build/conclave" train $common --train-iters 4 --lr-decay-iters 6 --expert-model-parallel-size 2 --save "$logs/run" &&
+  ranks 2 "$build/conclave" train $common --log-interval 1 --train-iters 4 --lr-decay-iters 6 --expert-model-parallel-size 2 --save "$logs/run" &&
     cp -r "$logs/run" "$logs/run2" &&
-    ranks 2 "$build/conclave" train $common --train-iters 6 --lr-decay-iters 6 --expert-model-parallel-size 2 --load "$logs/run" --save "$logs/run" &&
-    ranks 2 "$build/conclave" train $common --train-iters 6 --lr-decay-iters 6 --pipeline-model-parallel-size 2 --load "$logs/run2" --save "$logs/run2" &&
+    ranks 2 "$build/conclave" train $common --log-interval 1 --train-iters 6 --lr-decay-iters 6 --expert-model-parallel-size 2 --load "$logs/run" --save "$logs/run" &&
+    ranks 2 "$build/conclave" train $common --log-interval 1 --train-iters 6 --lr-decay-iters 6 --pipeline-model-parallel-size 2 --load "$logs/run2" --save "$logs/run2" &&
     [ "$(losses "$logs/run" | wc -l)" = 2 ] &&
     paste <(losses "$logs/run") <(losses "$logs/run2") | awk '{ print; d = $2 - $4; if (d > 1e-5 * $2 || d < -1e-5 * $2) bad = 1 } END { exit bad }'
 } >"$logs/checkpoint" 2>&1

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "comm/nccl/nccl_library.h"
-#include "device/cuda/cuda_check.h"
 
 namespace conclave::nccl {
 namespace {

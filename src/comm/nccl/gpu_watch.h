@@ -2,7 +2,6 @@
 // Nobody else would: the host waits in the driver, which knows neither names nor limits.
 #pragma once
 
-#include <cuda_runtime_api.h>
 #include <nccl.h>
 
 #include <condition_variable>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "comm/gpu_transport.h"
+#include "device/cuda/cuda_check.h"
 
 namespace conclave::nccl {
 
