@@ -10,18 +10,7 @@
 
 namespace conclave {
 
-enum class Command {
-  kTrain,
-  kPreprocess,
-  kGenerate,
-  kEval,
-  kInspect,
-  kBench,
-  kPlan,
-  kConvert,
-  kUpcycle,
-  kParity
-};
+enum class Command { kTrain, kPreprocess, kGenerate, kEval, kInspect, kBench, kPlan, kConvert, kUpcycle, kParity };
 
 std::string_view command_name(Command command);
 

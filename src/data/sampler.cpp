@@ -15,11 +15,12 @@ DataloaderType dataloader_type_from_name(std::string_view name) {
 
 Sampler::Sampler(const SamplerSpec& spec)
     : spec_(spec), slice_(spec.micro_batch_size * spec.data_parallel_size), consumed_(spec.consumed_samples) {
-  CONCLAVE_USER_CHECK(spec.micro_batch_size > 0 && spec.data_parallel_size > 0 && spec.data_parallel_rank >= 0 &&
-                          spec.data_parallel_rank < spec.data_parallel_size && spec.consumed_samples >= 0,
-                      "[data] micro-batch size {}, rank {} of {}, {} samples used: the first must be positive, the rank "
-                      "one of the ranks, and the last not negative",
-                      spec.micro_batch_size, spec.data_parallel_rank, spec.data_parallel_size, spec.consumed_samples);
+  CONCLAVE_USER_CHECK(
+      spec.micro_batch_size > 0 && spec.data_parallel_size > 0 && spec.data_parallel_rank >= 0 &&
+          spec.data_parallel_rank < spec.data_parallel_size && spec.consumed_samples >= 0,
+      "[data] micro-batch size {}, rank {} of {}, {} samples used: the first must be positive, the rank "
+      "one of the ranks, and the last not negative",
+      spec.micro_batch_size, spec.data_parallel_rank, spec.data_parallel_size, spec.consumed_samples);
   CONCLAVE_USER_CHECK(spec.total_samples > 0, "[data] the data set has no samples; give more data");
   if (spec.type == DataloaderType::kSingle) {
     CONCLAVE_USER_CHECK(spec.consumed_samples < spec.total_samples,

@@ -53,7 +53,7 @@ class RunLog {
  private:
   class Implementation;
   int64_t log_interval_;
-  int64_t points_interval_;  ///< of TensorBoard; 0: none
+  int64_t points_interval_;                         ///< of TensorBoard; 0: none
   std::unique_ptr<Implementation> implementation_;  ///< null: silent
 };
 

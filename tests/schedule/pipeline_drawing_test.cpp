@@ -9,7 +9,8 @@ PipelinePlan plan_of(const PipelineShape& shape) {
   return plan_pipeline({.shape = shape, .span = whole_span(shape.pipeline_size, shape.virtual_size)});
 }
 
-TEST(PipelineDrawing, OneForwardOneBackward) { EXPECT_EQ(draw_text(plan_of({3, 1, 4})), R"draw(3 ranks, 4 micro-batches forward and backward
+TEST(PipelineDrawing, OneForwardOneBackward) {
+  EXPECT_EQ(draw_text(plan_of({3, 1, 4})), R"draw(3 ranks, 4 micro-batches forward and backward
 18 units of time (a forward takes 1, a backward 2); ranks wait 33.3 % of it
 
         0              5              10             15
@@ -21,9 +22,12 @@ lists (a activation, g gradient, < receive, > send; brackets: posted together)
 rank 0, at most 3 forwards held: F0 >a0 F1 >a1 F2 (>a2 <g0) B0 F3 (>a3 <g1) B1 <g2 B2 <g3 B3 finalize clip buffers update
 rank 1, at most 2 forwards held: <a0 F0 (>a0 <a1) F1 (>a1 <a2 <g0) B0 >g0 F2 (>a2 <g1) B1 (>g1 <a3) F3 (>a3 <g2) B2 (>g2 <g3) B3 >g3 finalize clip buffers update
 rank 2, at most 1 forwards held: <a0 F0 <a1 B0 >g0 F1 B1 (>g1 <a2) F2 B2 (>g2 <a3) F3 B3 >g3 finalize clip buffers update
-)draw"); }
+)draw");
+}
 
-TEST(PipelineDrawing, Interleaved) { EXPECT_EQ(draw_text(plan_of({2, 2, 2}), 60), R"draw(2 ranks, 2 micro-batches forward and backward, 2 chunks on each rank, groups of 2
+TEST(PipelineDrawing, Interleaved) {
+  EXPECT_EQ(draw_text(plan_of({2, 2, 2}), 60),
+            R"draw(2 ranks, 2 micro-batches forward and backward, 2 chunks on each rank, groups of 2
 15 units of time (a forward takes 1, a backward 2); ranks wait 20.0 % of it
 
         0                        5
@@ -37,7 +41,8 @@ rank 1  ---- B1.0----- .    .
 lists (a activation, g gradient, < receive, > send; brackets: posted together)
 rank 0, at most 4 forwards held: F0.0 >a0.0 F1.0 (>a1.0 <a0.1) F0.1 (>a0.1 <a1.1) F1.1 (>a1.1 <g0.1) B0.1 (>g0.1 <g1.1) B1.1 (>g1.1 <g0.0) B0.0 <g1.0 B1.0 finalize clip buffers update
 rank 1, at most 3 forwards held: <a0.0 F0.0 (>a0.0 <a1.0) F1.0 (>a1.0 <a0.1) F0.1 <a1.1 B0.1 >g0.1 F1.1 B1.1 (>g1.1 <g0.0) B0.0 (>g0.0 <g1.0) B1.0 >g1.0 finalize clip buffers update
-)draw"); }
+)draw");
+}
 
 TEST(PipelineDrawing, MergedAndForwardOnly) {
   EXPECT_EQ(draw_text(plan_of({1, 1, 3, 0, true})), R"draw(1 rank, 3 micro-batches forward and backward
@@ -63,7 +68,9 @@ rank 1, at most 2 forwards held: <a0 F0 <a1 F1
 }
 
 TEST(PipelineDrawing, Svg) {
-  EXPECT_EQ(draw_svg(plan_of({2, 1, 1})), R"draw(<svg xmlns="http://www.w3.org/2000/svg" width="624" height="132" viewBox="0 0 624 132" font-family="sans-serif" font-size="11">
+  EXPECT_EQ(
+      draw_svg(plan_of({2, 1, 1})),
+      R"draw(<svg xmlns="http://www.w3.org/2000/svg" width="624" height="132" viewBox="0 0 624 132" font-family="sans-serif" font-size="11">
 <title>2 ranks, 1 micro-batch forward and backward</title>
 <rect width="624" height="132" fill="white"/>
 <text x="8" y="18" font-size="13">2 ranks, 1 micro-batch forward and backward</text>

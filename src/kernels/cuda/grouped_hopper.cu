@@ -13,8 +13,8 @@ bool grouped_hopper_serves(const GroupedProduct& p) {
 
 // Larger tiles and shared operands save traffic to the L2 cache, which bounds the speed. Two tiles of rows share
 // weights only where groups are long enough not to leave the lower one empty often; two tiles of columns share rows
-// where there is an even number of them. Short sums of weight gradients are bound by adding them in memory: small tiles,
-// which are added while the next is multiplied, are best there. Measured: bench/results/grouped_products.md.
+// where there is an even number of them. Short sums of weight gradients are bound by adding them in memory: small
+// tiles, which are added while the next is multiplied, are best there. Measured: bench/results/grouped_products.md.
 GroupedTiling grouped_tiling(const GroupedProduct& p) {
   const int64_t width = p.kind == GroupedKind::kForward ? p.n : p.k;
   const bool long_groups = p.rows / p.experts >= 2048;
