@@ -152,7 +152,7 @@ std::vector<LayoutCase> chosen_cases() {
       {"bf16_tp2_ep2", 4, both(kTp2, kEp2), kAllExperts, false, true},
       {"bf16_cp2_pp2", 4, both(kCp2, kPp2), kAllExperts, false, true},
       {"latent_tp2", 2, kTp2, both(kLatent, kSgd)},
-      {"latent_cp2", 2, kCp2, both(kLatent, kSgd)},
+      {"latent_cp2", 2, kCp2, kLatent},
       {"latent_pp2_ep2", 4, both(kPp2, kEp2), kLatent},
       {"prediction_tp2", 2, kTp2, kPrediction},
       {"prediction_cp2", 2, kCp2, kPrediction},

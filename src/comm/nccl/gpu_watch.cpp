@@ -40,7 +40,7 @@ GpuWatch::~GpuWatch() {
   for (cudaEvent_t event : free_) cudaEventDestroy(event);
 }
 
-void GpuWatch::add(cudaStream_t stream, ncclComm_t comm, std::string text) {
+void GpuWatch::add(cudaStream_t stream, std::vector<ncclComm_t> comms, std::string text) {
   const std::lock_guard lock(mutex_);
   cudaEvent_t done = nullptr;
   if (free_.empty()) {
@@ -50,7 +50,7 @@ void GpuWatch::add(cudaStream_t stream, ncclComm_t comm, std::string text) {
     free_.pop_back();
   }
   CONCLAVE_CUDA(cudaEventRecord(done, stream));
-  pending_.push_back({done, comm, std::move(text), now()});
+  pending_.push_back({done, std::move(comms), std::move(text), now()});
 }
 
 void GpuWatch::run() {
@@ -69,7 +69,9 @@ void GpuWatch::look() {
       continue;
     }
     ncclResult_t state = ncclSuccess;
-    library().async_error(at->comm, &state);
+    for (ncclComm_t comm : at->comms) {
+      if (state == ncclSuccess || state == ncclInProgress) library().async_error(comm, &state);
+    }
     if (state != ncclSuccess && state != ncclInProgress) {
       transport_.end_job(
           {fmt::format("[comm/nccl] {}: {}; another rank ended, or a link between GPUs failed "

@@ -26,12 +26,12 @@ class GpuWatch {
   ~GpuWatch();
 
   /// A call that was just enqueued on `stream`; `text` describes it.
-  void add(cudaStream_t stream, ncclComm_t comm, std::string text);
+  void add(cudaStream_t stream, std::vector<ncclComm_t> comms, std::string text);
 
  private:
   struct Pending {
     cudaEvent_t done = nullptr;
-    ncclComm_t comm = nullptr;
+    std::vector<ncclComm_t> comms;  ///< what carries it
     std::string text;
     double since = 0;
   };

@@ -76,8 +76,11 @@ void NcclCommunicator::submit(const Stream& stream, CollectiveCall call) {
     }
   }
   stream.device().run_on(stream, [this, stream, call, staging] { carry_out(stream, call, staging); });
-  const Handle handle = call.kind == CollectiveKind::kExchange ? links_->upward : links_->collectives;
-  watch_->add(cuda_stream(stream), handle, describe(header_for(call, group(), rank())));
+  const bool exchanges = call.kind == CollectiveKind::kExchange;
+  watch_->add(
+      cuda_stream(stream),
+      exchanges ? std::vector<Handle>{links_->upward, links_->downward} : std::vector<Handle>{links_->collectives},
+      describe(header_for(call, group(), rank())));
 }
 
 void NcclCommunicator::copy_alone(const Stream& stream, const CollectiveCall& call) {
